@@ -1,0 +1,1 @@
+"""Wiring, processes and commands: the roof of Saccade."""

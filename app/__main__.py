@@ -1,0 +1,23 @@
+"""Entry of `saccade` and `python -m app`: parse, run, and turn errors into exit codes."""
+
+import sys
+
+from pipeline.schema.errors import SaccadeError
+
+
+def main() -> None:
+    """Run one command and leave with its exit code (design 4)."""
+    from app.cli import app
+
+    try:
+        result = app(sys.argv[1:], result_action="return_value", exit_on_error=False, print_error=True)
+    except SaccadeError as error:
+        print(f"saccade: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

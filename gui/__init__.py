@@ -1,0 +1,1 @@
+"""The window: state, feed and panels."""

@@ -1,0 +1,1 @@
+"""Neurons, spiking networks, checkpoints and the recogniser."""

@@ -1,0 +1,1 @@
+"""One network a file, each reading like its paper."""

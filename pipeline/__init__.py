@@ -1,0 +1,1 @@
+"""From event source to bus: no torch, no Qt, no CUDA."""

@@ -1,0 +1,1 @@
+"""The slab: records, messages, errors and clocks that everything else stands on."""

@@ -1,0 +1,208 @@
+"""What travels on the bus, as frozen, versioned types. The JSON schema in docs/messages.md is generated from here.
+
+A message on the wire is a list of parts: topic (`kind/source`), head, and raw arrays. Heads of `label`, `gap`, `status` and
+`meter` are JSON, so that ten lines of pyzmq can read them; heads of `frame`, `events` and `preview` are msgpack.
+"""
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+# Answer of the decision layer when the scene is quiet or the network unsure; it stands for no class.
+NOTHING = "nothing"
+NOTHING_INDEX = -1
+
+
+class LabelLatency(msgspec.Struct, frozen=True):
+    """Milliseconds of host time: bin closed to received, inference alone, bin closed to published."""
+
+    queue: float
+    infer: float
+    total: float
+
+
+class Label(msgspec.Struct, frozen=True):
+    """One decision for one time bin."""
+
+    seq: int
+    source: str
+    start_us: int
+    end_us: int
+    host_ns: int
+    label: str
+    index: int
+    confidence: float
+    top: list[tuple[str, float]]
+    stable: bool
+    latency_ms: LabelLatency
+    n_events: int
+    n_dropped: int
+    sops: int
+    energy_uj: float
+    network: str
+    v: int = SCHEMA_VERSION
+    type: Literal["label"] = "label"
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Messages that never arrived: `n_lost` of them between `after_seq` and the next one received."""
+
+    source: str
+    topic: str
+    after_seq: int
+    n_lost: int
+    host_ns: int
+    v: int = SCHEMA_VERSION
+    type: Literal["gap"] = "gap"
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Health of one process, sent at least once a second and at every change of state.
+
+    `n_dropped_events` counts events that no frame holds, `n_dropped_frames` frames thrown away under overload,
+    `n_gaps` frames that never arrived, `n_bad_messages` messages refused. `sensor_t_us` is the sensor time reached.
+    """
+
+    source: str
+    process: str
+    state: Literal["starting", "running", "paused", "ended", "failed"]
+    host_ns: int
+    text: str = ""
+    n_frames: int = 0
+    n_events: int = 0
+    n_dropped_events: int = 0
+    n_dropped_frames: int = 0
+    n_gaps: int = 0
+    n_bad_messages: int = 0
+    event_rate_hz: float = 0.0
+    sensor_t_us: int = 0
+    speed: float = 1.0
+    exit_code: int = 0
+    v: int = SCHEMA_VERSION
+    type: Literal["status"] = "status"
+
+
+class StageLatency(msgspec.Struct, frozen=True):
+    """Milliseconds of host time spent in each stage between a bin's closing and its label's publication."""
+
+    send: float
+    transfer: float
+    infer: float
+    publish: float
+    total: float
+
+
+class RasterLayer(msgspec.Struct, frozen=True):
+    """Rows of the spike raster that belong to one layer: `n_rows` sampled neurons of `n_neurons`, and its firing rate."""
+
+    name: str
+    n_rows: int
+    n_neurons: int
+    firing_rate: float
+
+
+class Meter(msgspec.Struct, frozen=True):
+    """Activity and cost of one time bin.
+
+    Its raw part is the spike raster: uint8 (sum of n_rows,), 0 or 1, layers one after another.
+    `power_w` is measured (None where there is no sensor); `energy_uj` is estimated from `sops` and `macs`.
+    """
+
+    source: str
+    seq: int
+    start_us: int
+    end_us: int
+    host_ns: int
+    n_events: int
+    event_rate_hz: float
+    sops: int
+    macs: int
+    energy_uj: float
+    latency_ms: StageLatency
+    layers: list[RasterLayer]
+    power_w: float | None = None
+    power_sensor: str = ""
+    v: int = SCHEMA_VERSION
+    type: Literal["meter"] = "meter"
+
+
+class FrameHead(msgspec.Struct, frozen=True):
+    """Head of a `SpikeFrame`; its raw part is uint8 (2, height, width), OFF first. `closed_ns`, `sent_ns`: host time."""
+
+    source: str
+    seq: int
+    start_us: int
+    end_us: int
+    n_events: int
+    n_dropped: int
+    width: int
+    height: int
+    closed_ns: int
+    sent_ns: int
+    v: int = SCHEMA_VERSION
+    type: Literal["frame"] = "frame"
+
+
+class EventsHead(msgspec.Struct, frozen=True):
+    """Head of an event packet; its raw part is `EVENT_DTYPE` (n,), sensor of width x height pixels."""
+
+    source: str
+    seq: int
+    n: int
+    width: int
+    height: int
+    v: int = SCHEMA_VERSION
+    type: Literal["events"] = "events"
+
+
+class PreviewHead(msgspec.Struct, frozen=True):
+    """Head of a picture for people: uint8 (2, height, width) event counts, OFF first, of `[start_us, end_us)`.
+
+    Width and height are the sensor's, or smaller by a whole factor when the sensor is large.
+    """
+
+    source: str
+    seq: int
+    start_us: int
+    end_us: int
+    width: int
+    height: int
+    sensor_width: int
+    sensor_height: int
+    v: int = SCHEMA_VERSION
+    type: Literal["preview"] = "preview"
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A command on the control socket: pause, resume, seek (us), speed (factor, 0 = as fast as possible), loop, reset, stop."""
+
+    command: Literal["pause", "resume", "seek", "speed", "loop", "reset", "stop", "describe"]
+    value: float | None = None
+    v: int = SCHEMA_VERSION
+    type: Literal["request"] = "request"
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """Answer to a `Request`; `text` says what was done or why not."""
+
+    ok: bool
+    text: str = ""
+    v: int = SCHEMA_VERSION
+    type: Literal["reply"] = "reply"
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """First message to every new subscriber: what this bus carries and where to send requests."""
+
+    source: str
+    network: str
+    classes: list[str]
+    delta_t_us: int
+    n_time_bins: int
+    control: str
+    sensor_width: int = 0
+    sensor_height: int = 0
+    v: int = SCHEMA_VERSION
+    type: Literal["hello"] = "hello"

@@ -1,0 +1,62 @@
+"""What a recogniser is, said where capture and inference can see it and torch cannot."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.schema.events import SensorSize
+from pipeline.schema.frames import SpikeFrame
+from pipeline.schema.messages import RasterLayer
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Answer of the network for one time bin.
+
+    `scores` is float32 (K,), probabilities of the K classes summing to 1. `sops` counts synaptic operations of this bin,
+    `macs` the multiply-accumulates of the non-spiking first layer, `energy_uj` the estimate from both.
+    `raster` is uint8 (R,), 0 or 1, the sampled neurons of `layers` one after another.
+    `is_window_end` is True at the last bin of a window (always True with the `running` readout once T bins were seen).
+    """
+
+    scores: npt.NDArray[np.float32]
+    sops: int
+    macs: int
+    energy_uj: float
+    raster: npt.NDArray[np.uint8]
+    layers: tuple[RasterLayer, ...]
+    is_window_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecogniserInfo:
+    """What a recogniser expects and answers. `network` is `name@hash`; `frame_size` is (width, height) of its SpikeFrames."""
+
+    network: str
+    classes: tuple[str, ...]
+    delta_t_us: int
+    n_time_bins: int
+    frame_size: SensorSize
+
+
+class Recogniser(Protocol):
+    """SpikeFrame in, Prediction out, membrane state kept between.
+
+    `info` is read once at start. `step` is called by inference for every frame in sequence; `reset` after a gap, a seek,
+    or a new recording: the next `step` then starts from membranes at rest.
+    """
+
+    @property
+    def info(self) -> RecogniserInfo:
+        """What this recogniser expects and answers."""
+        ...
+
+    def step(self, frame: SpikeFrame) -> Prediction:
+        """Take the next time bin and give the prediction after it; ConfigurationError when its shape does not fit."""
+        ...
+
+    def reset(self) -> None:
+        """Put all membranes at rest and forget the running scores."""
+        ...

@@ -1,0 +1,1 @@
+"""Event writers, one file for each recording format."""

@@ -1,0 +1,1 @@
+"""Event sources, one file for each recording format or camera SDK."""
