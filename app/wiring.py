@@ -1,0 +1,174 @@
+"""Names from the configuration to objects: which source, recogniser and sockets a process is made of. The only place that knows.
+
+Imports are late: capture never loads torch, and the owner of the processes loads neither torch nor numba.
+"""
+
+from threading import Event
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline.addresses import check_address
+from pipeline.bus import ControlClient, ControlServer, Overload, Publisher, Subscriber
+from pipeline.codec import topic_of
+from pipeline.decision import DecisionSettings
+from pipeline.publishing import Endpoint
+from pipeline.schema.errors import SaccadeError
+from pipeline.schema.messages import Hello
+from pipeline.schema.recognition import Recogniser
+
+if TYPE_CHECKING:
+    from pipeline.binning import TimeBinner
+
+    from pipeline.capture import CaptureService
+    from pipeline.inference import InferenceService
+    from pipeline.schema.events import SensorSize
+    from pipeline.sources.base import EventSource
+
+# Frames that may wait between capture and inference: enough to even out the scheduler, few enough to answer a seek at once.
+_FRAME_BOUND = 16
+# Messages that may wait for one listener; beyond that it loses, and sees it by the sequence numbers.
+_LISTENER_BOUND = 1000
+CANNED = "canned"
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Addresses inside the private folder of one run."""
+
+    folder: str
+
+    def address(self, name: str) -> str:
+        """Give the ipc address of this name: `frames`, `capture` (its control), `labels`, `control`."""
+        return check_address(f"ipc://{self.folder}/{name}")
+
+
+class CaptureJob(msgspec.Struct, frozen=True):
+    """What a capture process needs to know. Times are microseconds after the first event, speed 0 = as fast as possible."""
+
+    places: Places
+    uri: str
+    speed: float = 1.0
+    is_looped: bool = False
+    start_us: int = 0
+    end_us: int | None = None
+    chip: str | None = None
+    stream: int | None = None
+
+
+class InferenceJob(msgspec.Struct, frozen=True):
+    """What an inference process needs to know. `is_lossless`: its owner must miss nothing, so it waits for the owner."""
+
+    places: Places
+    network: str
+    readout: str
+    threshold: float
+    hold_us: int
+    is_lossless: bool
+    publish: str = ""
+
+
+def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
+    """Open the source and the sockets of a capture process."""
+    from pipeline.capture import CaptureService
+
+    source = open_paced_source(job)
+    opened: list[Publisher | ControlServer] = []
+    try:
+        control = ControlServer([job.places.address("capture")])
+        opened.append(control)
+        overload: Overload = "drop_oldest" if source.info.is_live else "wait"
+        outlet = Publisher(job.places.address("frames"), overload=overload, bound=_FRAME_BOUND)
+        opened.append(outlet)
+        hellos = Subscriber(job.places.address("labels"), [topic_of("hello")])
+    except SaccadeError:
+        _close_all(opened)
+        source.close()
+        raise
+    service = CaptureService(source, outlet, hellos, control, _make_binner)
+
+    def is_stopped() -> bool:
+        control.poll(service.answer)
+        return stop.is_set()
+
+    outlet.is_stopped = is_stopped
+    _warm_binner()
+    return service
+
+
+def open_paced_source(job: CaptureJob) -> "EventSource":
+    """Open the source of a job: a camera as it is, a recording paced."""
+    from pipeline.sources.registry import open_source
+
+    from pipeline.sources.replay import ReplaySettings, ReplaySource
+
+    options = {name: value for name, value in (("chip", job.chip), ("stream", job.stream)) if value is not None}
+    first = open_source(job.uri, **options)
+    if first.info.is_live:
+        return first
+    settings = ReplaySettings(job.speed, job.is_looped, job.start_us, job.end_us)
+    waiting = [first]
+    return ReplaySource(lambda: waiting.pop() if waiting else open_source(job.uri, **options), settings)
+
+
+def build_inference(job: InferenceJob, stop: Event) -> "InferenceService":
+    """Bind the sockets of an inference process first, so that listeners can connect while the network loads."""
+    from pipeline.inference import InferenceService
+    from pipeline.power import open_power_meter
+
+    places, opened = job.places, []
+    overload: Overload = "wait" if job.is_lossless else "drop_newest"
+    try:
+        opened.append(Publisher(places.address("labels"), overload=overload, bound=_LISTENER_BOUND, is_stopped=stop.is_set))
+        controls = [places.address("control")]
+        if job.publish:
+            opened.append(Publisher(job.publish, bound=_LISTENER_BOUND))
+            controls.append(_control_beside(opened[1].address))
+        control = ControlServer(controls)
+        recogniser = load_named_recogniser(job.network, job.readout)
+    except SaccadeError:
+        _close_all(opened)
+        raise
+    hold_bins = max(1, -(-job.hold_us // recogniser.info.delta_t_us))
+    settings = DecisionSettings(threshold=job.threshold, hold_bins=hold_bins)
+    inlet = Subscriber(places.address("frames"), [], bound=_FRAME_BOUND)
+    endpoints = [Endpoint(outlet, address) for outlet, address in zip(opened, control.addresses, strict=True)]
+    capture = ControlClient(places.address("capture"))
+    return InferenceService(recogniser, inlet, endpoints, control, capture, open_power_meter(), settings)
+
+
+def load_named_recogniser(network: str, readout: str) -> Recogniser:
+    """Load the recogniser of a checkpoint, by path or name; `canned` is the twin that needs no network."""
+    if network == CANNED:
+        from pipeline.fakes import CannedRecogniser
+
+        return CannedRecogniser()
+    from models.recogniser import load_recogniser
+
+    return load_recogniser(network, readout)
+
+
+def _control_beside(address: str) -> str:
+    return f"{address}.control" if address.startswith("ipc://") else f"{address.rpartition(':')[0]}:0"
+
+
+def _make_binner(sensor_size: "SensorSize", wanted: Hello) -> "TimeBinner":
+    from pipeline.binning import TimeBinner
+
+    from pipeline.schema.events import SensorSize
+
+    return TimeBinner(sensor_size, SensorSize(wanted.frame_width, wanted.frame_height), wanted.delta_t_us)
+
+
+def _warm_binner() -> None:
+    """Compile the binner's loop while inference loads its network, not when the first event waits."""
+    from pipeline.binning import TimeBinner
+
+    from pipeline.schema.events import SensorSize, empty_events
+
+    size = SensorSize(1, 1)
+    list(TimeBinner(size, size, 1).push(empty_events(1)))
+
+
+def _close_all(opened: list[Publisher | ControlServer] | list[Publisher]) -> None:
+    for closable in opened:
+        closable.close()

@@ -1,0 +1,57 @@
+"""Neuron steps as pure functions: the truth that every kernel is measured against.
+
+Leaky integrate-and-fire (spec: SpikingJelly's LIFNode; Spikformer, Zhou 2023, eq. 1-3), for one time bin:
+
+    H = v + (x - v) / tau            with decay_input, v_rest = 0
+    H = v - v / tau + x              without
+    s = 1 if H >= v_threshold else 0
+    v' = (1 - s) H + s v_reset       hard reset
+    v' = H - s v_threshold           soft reset (v_reset is None)
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.surrogate import spike
+
+
+@dataclass(frozen=True, slots=True)
+class LIFParameters:
+    """Constants of a LIF layer; `tau` in bins.
+
+    `detach_reset`: no gradient through the reset. `detach_membrane`: no gradient from one bin to the next inside the neuron
+    (BrainCog's node, used by TIM). `alpha` is the sharpness of the surrogate gradient.
+    """
+
+    tau: float = 2.0
+    v_threshold: float = 1.0
+    v_reset: float | None = 0.0
+    decay_input: bool = True
+    detach_reset: bool = True
+    detach_membrane: bool = False
+    surrogate: str = "sigmoid"
+    alpha: float = 4.0
+
+
+def lif_step(x: Tensor, v: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
+    """One time bin: input current `x` and membrane `v`, any equal shape, to (spikes, new membrane) of that shape."""
+    if parameters.detach_membrane:
+        v = v.detach()
+    h = v + (x - v) / parameters.tau if parameters.decay_input else v - v / parameters.tau + x
+    s = spike(h - parameters.v_threshold, parameters.surrogate, parameters.alpha)
+    s_reset = s.detach() if parameters.detach_reset else s
+    if parameters.v_reset is None:
+        return s, h - s_reset * parameters.v_threshold
+    return s, (1.0 - s_reset) * h + s_reset * parameters.v_reset
+
+
+def lif(x: Tensor, v: Tensor | None, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
+    """T time bins: `x` (T, ...), membrane `v` (...) or None for rest, to (spikes (T, ...), membrane after the last bin)."""
+    membrane = torch.zeros_like(x[0]) if v is None else v
+    spikes = []
+    for x_t in x:
+        s, membrane = lif_step(x_t, membrane, parameters)
+        spikes.append(s)
+    return torch.stack(spikes), membrane

@@ -1,0 +1,70 @@
+"""Neuron layers: a name, frozen parameters, and a call to the pure step. What they remember goes in and comes out.
+
+`Memory` carries the remembered tensors of one run: layers read the old value under their own key and leave the new one.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models import functional
+from models.functional import LIFParameters
+
+State = Mapping[str, Tensor]
+Backend = Literal["auto", "plain", "numba"]
+
+# Below this many neurons times bins, starting numba's threads costs more than the plain loop takes.
+_NUMBA_PAYS_FROM = 16_384
+
+_forced: list[Backend] = ["auto"]
+
+
+class Memory:
+    """Membranes and histories of one run, by layer name: `old` as given, `new` as left behind."""
+
+    def __init__(self, old: State | None) -> None:
+        self.old: State = {} if old is None else old
+        self.new: dict[str, Tensor] = {}
+
+
+def force_backend(backend: Backend) -> None:
+    """Choose the LIF implementation for this process: `auto` (numba for large float32 on a CPU), `plain`, or `numba`."""
+    _forced[0] = backend
+
+
+def _choose(x: Tensor) -> Callable[[Tensor, Tensor | None, LIFParameters], tuple[Tensor, Tensor]]:
+    fits = x.dtype == torch.float32 and x.device.type == "cpu"
+    pays = x.numel() >= _NUMBA_PAYS_FROM
+    if fits and (_forced[0] == "numba" or (_forced[0] == "auto" and pays)):
+        from models.kernels import lif_cpu
+
+        return lif_cpu.lif
+    return functional.lif
+
+
+class LIF(nn.Module):
+    """Leaky integrate-and-fire layer over time: (T, B, ...) current to (T, B, ...) spikes, membrane kept in the memory."""
+
+    def __init__(self, parameters: LIFParameters) -> None:
+        super().__init__()
+        self.parameters_ = parameters
+        self.key = ""
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Spikes (T, B, ...) for the current `x` (T, B, ...)."""
+        spikes, v = _choose(x)(x, memory.old.get(self.key), self.parameters_)
+        memory.new[self.key] = v
+        return spikes
+
+    def extra_repr(self) -> str:
+        """Threshold and time constant, for printing a network."""
+        return f"v_threshold={self.parameters_.v_threshold}, tau={self.parameters_.tau}"
+
+
+def name_memories(network: nn.Module) -> None:
+    """Give each remembering layer of `network` its own key: its place in the module tree."""
+    for name, module in network.named_modules():
+        if hasattr(module, "key"):
+            module.key = name

@@ -1,0 +1,105 @@
+"""SpikeFrame in, Prediction out: the network of a checkpoint run as a stream, membrane state kept between bins."""
+
+from collections import deque
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from models.checkpoint import CheckpointInfo, load_checkpoint
+from models.energy import Reading, SpikeMeter, energy_uj
+from models.neuron import State
+from models.registry import Network
+from pipeline.schema.errors import ConfigurationError
+from pipeline.schema.events import SensorSize
+from pipeline.schema.frames import SpikeFrame
+from pipeline.schema.messages import RasterLayer
+from pipeline.schema.recognition import Prediction, RecogniserInfo
+
+Readout = Literal["window", "running"]
+
+# Neurons shown of each layer: enough to see rhythm and rate, few enough for a screen.
+_ROWS_PER_LAYER = 12
+
+
+class StreamRecogniser:
+    """One stream through one network.
+
+    Readout `window`: state reset every T bins; the scores are the mean over the bins of the window so far, and at its last bin
+    equal the network run on those T frames. Readout `running`: state kept, scores are the mean over the last T bins.
+    """
+
+    def __init__(self, network: Network, info: CheckpointInfo, name: str, readout: Readout = "running") -> None:
+        if readout not in ("window", "running"):
+            raise ConfigurationError(f"no readout called {readout!r}; there are: window, running")
+        self._network = network
+        self._meter = SpikeMeter(network)  # type: ignore[arg-type]  # every network of the zoo is an nn.Module as well
+        self._readout: Readout = readout
+        self._state: State | None = None
+        self._logits: deque[Tensor] = deque(maxlen=info.n_time_bins)
+        self._info = RecogniserInfo(
+            network=name,
+            classes=tuple(info.classes),
+            delta_t_us=info.delta_t_us,
+            n_time_bins=info.n_time_bins,
+            frame_size=SensorSize(*info.size),
+        )
+
+    @property
+    def info(self) -> RecogniserInfo:
+        """What this recogniser expects and answers."""
+        return self._info
+
+    def step(self, frame: SpikeFrame) -> Prediction:
+        """Take the next time bin and give the prediction after it; ConfigurationError when its shape does not fit."""
+        size = self._info.frame_size
+        if frame.counts.shape != (2, size.height, size.width):
+            wanted = (2, size.height, size.width)
+            raise ConfigurationError(f"SpikeFrame of shape {frame.counts.shape} for {self._info.network}, which wants {wanted}")
+        if self._readout == "window" and len(self._logits) == self._info.n_time_bins:
+            self.reset()
+        with torch.inference_mode():
+            counts = torch.from_numpy(frame.counts).to(torch.float32).unsqueeze(0)  # (1, 2, H, W)
+            logits, self._state = self._network.step(counts, self._state)
+            self._logits.append(logits[0])
+            scores = torch.stack(tuple(self._logits)).mean(dim=0).softmax(dim=0)
+        return self._predict(scores.numpy(), self._meter.read())
+
+    def reset(self) -> None:
+        """Put all membranes at rest and forget the running scores."""
+        self._state = None
+        self._logits.clear()
+
+    def _predict(self, scores: npt.NDArray[np.float32], reading: Reading) -> Prediction:
+        layers, raster = _raster(reading)
+        return Prediction(
+            scores=scores,
+            sops=reading.sops,
+            macs=reading.first_macs,
+            energy_uj=energy_uj(reading.sops, reading.first_macs),
+            raster=raster,
+            layers=layers,
+            is_window_end=len(self._logits) == self._info.n_time_bins,
+        )
+
+
+def _raster(reading: Reading) -> tuple[tuple[RasterLayer, ...], npt.NDArray[np.uint8]]:
+    layers, rows = [], []
+    for name, spikes in reading.spikes.items():
+        flat = spikes.flatten()
+        stride = max(1, flat.numel() // _ROWS_PER_LAYER)
+        sampled = flat[::stride][:_ROWS_PER_LAYER]
+        rows.append(sampled)
+        layers.append(
+            RasterLayer(name=name, n_rows=sampled.numel(), n_neurons=flat.numel(), firing_rate=round(flat.mean().item(), 4))
+        )
+    raster = torch.cat(rows) if rows else torch.zeros(0)
+    return tuple(layers), raster.to(torch.uint8).numpy()
+
+
+def load_recogniser(checkpoint: str, readout: str = "running") -> StreamRecogniser:
+    """Recogniser of a checkpoint (path or name), ready for its first frame."""
+    network, info, name = load_checkpoint(checkpoint)
+    return StreamRecogniser(network, info, name, readout)  # type: ignore[arg-type]  # checked in the constructor

@@ -1,0 +1,210 @@
+"""Spikformer (Zhou et al., ICLR 2023): spiking patch splitting, spiking self-attention, residual sums of spikes.
+
+Shapes: T time bins, B batch (independent streams), C channels, H x W map, N = H W tokens, D = C / n_heads.
+Convolutions and batch norms act on the folded batch T B; only LIF layers see the time axis.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor, nn
+
+from models.functional import LIFParameters
+from models.neuron import LIF, Memory, State, name_memories
+
+# Builds what stands between the Q neurons and the product (models/zoo/tim.py): (T, B, n_heads, N, D) to the same shape.
+Interaction = Callable[[], nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
+class SpikformerConfiguration:
+    """Spikformer for event frames. `size` is (width, height); `pools` marks the stem stages that halve the map.
+
+    The published DVS network is dim 256, depth 2, 16 heads, pools 1111 (stride 16), scale 0.25.
+    """
+
+    dim: int = 256
+    depth: int = 2
+    n_heads: int = 16
+    mlp_ratio: int = 4
+    n_classes: int = 11
+    in_channels: int = 2
+    size: tuple[int, int] = (128, 128)
+    pools: str = "1111"
+    scale: float = 0.25
+    attention_threshold: float = 0.5
+    projection_bias: bool = True
+    lif: LIFParameters = field(default_factory=LIFParameters)
+
+    @property
+    def token_map(self) -> tuple[int, int]:
+        """Width and height of the token map: a pool 3x3, stride 2, padding 1 halves and rounds up."""
+        width, height = self.size
+        for pool in self.pools:
+            if pool == "1":
+                width, height = (width + 1) // 2, (height + 1) // 2
+        return width, height
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens N."""
+        width, height = self.token_map
+        return width * height
+
+
+def folded(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a layer without memory to (T, B, ...) as one batch of T B."""
+    T, B = x.shape[:2]
+    y = layer(x.flatten(0, 1))
+    return y.view(T, B, *y.shape[1:])
+
+
+class ConvolutionNeuron(nn.Module):
+    """3x3 convolution without bias, BN, LIF, and a max-pool where asked: (T, B, C, H, W) to (T, B, C', H', W')."""
+
+    def __init__(self, in_channels: int, out_channels: int, lif: LIFParameters, *, pool: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels)
+        self.lif = LIF(lif)
+        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if pool else None
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Spikes (T, B, C', H', W')."""
+        s = self.lif(folded(lambda y: self.bn(self.conv(y)), x), memory)
+        return s if self.pool is None else folded(self.pool, s)
+
+
+class TokenNeuron(nn.Module):
+    """1x1 convolution over tokens, BN, LIF: (T, B, C, N) to spikes (T, B, C', N)."""
+
+    def __init__(self, in_channels: int, out_channels: int, lif: LIFParameters, *, bias: bool) -> None:
+        super().__init__()
+        self.lin = nn.Conv1d(in_channels, out_channels, kernel_size=1, bias=bias)
+        self.bn = nn.BatchNorm1d(out_channels)
+        self.lif = LIF(lif)
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Spikes (T, B, C', N)."""
+        spikes: Tensor = self.lif(folded(lambda y: self.bn(self.lin(y)), x), memory)
+        return spikes
+
+
+class SpikingPatchSplitting(nn.Module):
+    """Stem (paper section 3.3): four convolution stages, then a relative position embedding added as spikes."""
+
+    def __init__(self, in_channels: int, dim: int, pools: str, lif: LIFParameters) -> None:
+        super().__init__()
+        widths = [in_channels, dim // 8, dim // 4, dim // 2, dim]
+        self.stages = nn.ModuleList(
+            ConvolutionNeuron(widths[i], widths[i + 1], lif, pool=pools[i] == "1") for i in range(len(pools))
+        )
+        self.rpe = ConvolutionNeuron(dim, dim, lif, pool=False)
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Spike counts 0..2, (T, B, C, N), of event counts (T, B, 2, H, W)."""
+        for stage in self.stages:
+            x = stage(x, memory)  # (T, B, C_i, H_i, W_i)
+        x = x + self.rpe(x, memory)
+        return x.flatten(3)  # (T, B, C, N)
+
+
+class SpikingProduct(nn.Module):
+    """Q K^T V of spikes (T, B, n_heads, N, D): a layer of its own, so that meters can see what flows in.
+
+    All three are integers, so the order of the product changes the cost and not the value: the cheaper one is taken.
+    """
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Integers (T, B, n_heads, N, D)."""
+        N, D = q.shape[-2:]
+        return (q @ k.transpose(-1, -2)) @ v if N <= D else q @ (k.transpose(-1, -2) @ v)
+
+
+class SpikingSelfAttention(nn.Module):
+    """SSA (paper eq. 7-9): softmax-free product of spike-form Q, K, V, scaled and fired again."""
+
+    def __init__(self, configuration: SpikformerConfiguration, interaction: Interaction | None = None) -> None:
+        super().__init__()
+        dim, lif = configuration.dim, configuration.lif
+        self.n_heads, self.scale = configuration.n_heads, configuration.scale
+        self.q = TokenNeuron(dim, dim, lif, bias=False)
+        self.k = TokenNeuron(dim, dim, lif, bias=False)
+        self.v = TokenNeuron(dim, dim, lif, bias=False)
+        self.tim = None if interaction is None else interaction()
+        self.product = SpikingProduct()
+        self.lif = LIF(replace(lif, v_threshold=configuration.attention_threshold))
+        self.proj = TokenNeuron(dim, dim, lif, bias=configuration.projection_bias)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        T, B, C, N = x.shape
+        return x.view(T, B, self.n_heads, C // self.n_heads, N).transpose(-1, -2)  # (T, B, n_heads, N, D)
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Spikes (T, B, C, N) of spike counts (T, B, C, N)."""
+        q, k, v = (self._heads(layer(x, memory)) for layer in (self.q, self.k, self.v))
+        if self.tim is not None:
+            q = self.tim(q, memory)
+        o = (self.product(q, k, v) * self.scale).transpose(-1, -2).flatten(2, 3)  # (T, B, C, N), head index major
+        spikes: Tensor = self.proj(self.lif(o, memory), memory)
+        return spikes
+
+
+class SpikingMLP(nn.Module):
+    """Two token layers, C to mlp_ratio C to C, each followed by LIF (paper section 3.2)."""
+
+    def __init__(self, dim: int, mlp_ratio: int, lif: LIFParameters) -> None:
+        super().__init__()
+        self.fc1 = TokenNeuron(dim, dim * mlp_ratio, lif, bias=True)
+        self.fc2 = TokenNeuron(dim * mlp_ratio, dim, lif, bias=True)
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Spikes (T, B, C, N)."""
+        spikes: Tensor = self.fc2(self.fc1(x, memory), memory)
+        return spikes
+
+
+class Block(nn.Module):
+    """Encoder block (paper eq. 5-6): x + SSA(x), then x + MLP(x), on integer spike counts."""
+
+    def __init__(self, configuration: SpikformerConfiguration, interaction: Interaction | None = None) -> None:
+        super().__init__()
+        self.attn = SpikingSelfAttention(configuration, interaction)
+        self.mlp = SpikingMLP(configuration.dim, configuration.mlp_ratio, configuration.lif)
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Spike counts (T, B, C, N), two more at most than `x` holds."""
+        x = x + self.attn(x, memory)
+        out: Tensor = x + self.mlp(x, memory)
+        return out
+
+
+class Spikformer(nn.Module):
+    """The whole network; `interaction` builds what stands between Q and the product in each block (none here, TIM in `tim`)."""
+
+    def __init__(self, configuration: SpikformerConfiguration, interaction: Interaction | None = None) -> None:
+        super().__init__()
+        self.configuration = configuration
+        self.stem = SpikingPatchSplitting(configuration.in_channels, configuration.dim, configuration.pools, configuration.lif)
+        self.blocks = nn.ModuleList(Block(configuration, interaction) for _ in range(configuration.depth))
+        self.head = nn.Linear(configuration.dim, configuration.n_classes)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        name_memories(self)
+
+    def run(self, x: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """T bins of B streams: event counts (T, B, 2, H, W) and state to (logits (T, B, K), new state)."""
+        memory = Memory(state)
+        x = self.stem(x, memory)  # (T, B, C, N)
+        for block in self.blocks:
+            x = block(x, memory)
+        return self.head(x.mean(dim=3)), memory.new
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, K), the mean over T bins from rest, of event counts (T, B, 2, H, W)."""
+        return self.run(x)[0].mean(dim=0)
+
+    def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """One bin: event counts (B, 2, H, W) and state to (logits of this bin (B, K), new state); None is rest."""
+        logits, state = self.run(x_t.unsqueeze(0), state)
+        return logits[0], dict(state)

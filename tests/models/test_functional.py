@@ -1,0 +1,62 @@
+"""LIF steps against hand-computed traces and the released neuron."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from golden import Golden
+
+from models.functional import LIFParameters, lif, lif_step
+
+CASES = {
+    "sig_hard_detach_th1": LIFParameters(),
+    "sig_hard_detach_th05": LIFParameters(v_threshold=0.5),
+    "sig_hard_nodetach_th1": LIFParameters(detach_reset=False),
+    "sig_soft_detach_th1": LIFParameters(v_reset=None),
+    "sig_hard_detach_nodecay": LIFParameters(decay_input=False),
+    "sig_hard_detach_tau15": LIFParameters(tau=1.5),
+    "atan_hard_detach_th1": LIFParameters(surrogate="atan", alpha=2.0),
+}
+
+
+def test_constant_current_of_one_and_a_half_fires_at_every_second_bin() -> None:
+    # H = 0.75, then 0.75 + (1.5 - 0.75) / 2 = 1.125 >= 1: fires and returns to 0
+    x = torch.full((4, 1), 1.5, dtype=torch.float64)
+    spikes, v = lif(x, None, LIFParameters())
+    assert spikes[:, 0].tolist() == [0, 1, 0, 1]
+    assert v.item() == 0.0
+
+
+def test_membrane_exactly_at_threshold_fires() -> None:
+    spikes, _ = lif_step(torch.tensor([2.0]), torch.tensor([0.0]), LIFParameters())
+    assert spikes.item() == 1.0
+
+
+def test_soft_reset_keeps_what_is_above_threshold() -> None:
+    spikes, v = lif_step(torch.tensor([3.0]), torch.tensor([0.0]), LIFParameters(v_reset=None))
+    assert (spikes.item(), v.item()) == (1.0, 0.5)
+
+
+def test_detached_membrane_sends_no_gradient_to_earlier_bins() -> None:
+    x = torch.full((3, 1), 0.6, requires_grad=True)
+    spikes, _ = lif(x, None, LIFParameters(detach_membrane=True))
+    spikes[2].sum().backward()
+    assert x.grad is not None
+    assert x.grad[:2].abs().sum().item() == 0.0
+    assert x.grad[2].item() > 0.0
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_released_neuron_gives_the_same_spikes_membranes_and_gradients(case: str, shared_models: Path) -> None:
+    golden = Golden(shared_models / "golden", "lif_multistep")
+    x = golden["in/x"].requires_grad_()
+    spikes, _ = lif(x, None, CASES[case])
+    (spikes * golden["in/grad_out"]).sum().backward()
+    v, membranes = torch.zeros_like(x[0]), []
+    for x_t in x.detach():
+        _, v = lif_step(x_t, v, replace(CASES[case]))
+        membranes.append(v)
+    assert torch.equal(spikes, golden[f"out/{case}.spike"])
+    torch.testing.assert_close(torch.stack(membranes), golden[f"out/{case}.v"], rtol=0, atol=1e-9)
+    torch.testing.assert_close(x.grad, golden[f"out/{case}.grad_x"], rtol=0, atol=1e-9)

@@ -1,0 +1,28 @@
+"""Names and settings of networks."""
+
+import pytest
+
+from models.registry import NETWORKS, create_network
+from pipeline.schema.errors import ConfigurationError
+
+
+def test_unknown_network_lists_those_there_are() -> None:
+    with pytest.raises(ConfigurationError, match="there are: spikformer, tim"):
+        create_network("resnet")
+
+
+def test_unknown_setting_lists_those_there_are() -> None:
+    with pytest.raises(ConfigurationError, match=r"no setting colour; it has: .*dim"):
+        create_network("tim", colour="red")
+
+
+@pytest.mark.parametrize("settings", [{"dim": 100}, {"size": (0, 64)}, {"pools": "11"}, {"dim": "many"}])
+def test_settings_that_cannot_be_built_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError):
+        create_network("spikformer", **settings)
+
+
+def test_nested_neuron_settings_reach_the_layers() -> None:
+    network = create_network("tim", dim=16, n_heads=2, size=(16, 16), lif={"detach_membrane": False, "tau": 3.0})
+    assert network.configuration.lif.tau == 3.0
+    assert set(NETWORKS) == {"spikformer", "tim"}
