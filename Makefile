@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.saccade-ready
 
-.PHONY: demo test setup lint qt-libraries clean
+.PHONY: demo test setup lint qt-libraries recordings checkpoint clean
 
 demo: setup
 	$(BIN)/saccade demo
@@ -29,6 +29,16 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The shipped recordings and the shipped recogniser, from their seeds.
+recordings: setup
+	$(BIN)/python -m training.make_recordings
+
+checkpoint: setup
+	$(BIN)/saccade train 'synthetic:gestures?clips=1500&seed=0' --test 'synthetic:gestures?clips=600&seed=500000' \
+	  --network tim --set dim=96 --set n_heads=6 --set 'lif={"detach_membrane": false}' \
+	  --delta-t 25ms --bins 16 --size 64x64 --epochs 12 --batch 16 --rate 2e-3 --seed 0 \
+	  --log training/runs/default.jsonl --out models/weights/default.safetensors
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -15,7 +15,8 @@ from models.functional import LIFParameters
 State = Mapping[str, Tensor]
 Backend = Literal["auto", "plain", "numba"]
 
-# Below this many neurons times bins, starting numba's threads costs more than the plain loop takes.
+# Below this many neurons times bins, starting numba's threads costs more than the plain loop takes. A single bin has no loop to
+# fuse, so a stream stays plain and never waits for numba to load.
 _NUMBA_PAYS_FROM = 16_384
 
 _forced: list[Backend] = ["auto"]
@@ -36,7 +37,7 @@ def force_backend(backend: Backend) -> None:
 
 def _choose(x: Tensor) -> Callable[[Tensor, Tensor | None, LIFParameters], tuple[Tensor, Tensor]]:
     fits = x.dtype == torch.float32 and x.device.type == "cpu"
-    pays = x.numel() >= _NUMBA_PAYS_FROM
+    pays = x.shape[0] > 1 and x.numel() >= _NUMBA_PAYS_FROM
     if fits and (_forced[0] == "numba" or (_forced[0] == "auto" and pays)):
         from models.kernels import lif_cpu
 

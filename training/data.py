@@ -3,6 +3,7 @@
 Everything is cut by `pipeline.binning`, the same binner that runs live.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import numpy.typing as npt
-from pipeline.binning import bin_events
 
+from pipeline.binning import bin_events
 from pipeline.schema.errors import ConfigurationError, InputError, UsageError
 from pipeline.schema.events import Events, SensorSize, make_events
 
@@ -37,7 +38,7 @@ class Binning:
 class ClipSet:
     """Labelled clips. `counts[i]` is uint8 (n_bins_i, 2, H, W); `labels[i]` indexes `classes`; `groups[i]` names the recording.
 
-    Clips of one recording share a group and never stand on both sides of a split.
+    Clips of one recording (of one simulated person) share a group and never stand on both sides of a split.
     """
 
     counts: list[Counts]
@@ -78,8 +79,10 @@ def split_by_group(clips: ClipSet, share: float, seed: int) -> tuple[list[int], 
         groups = sorted({g for g, own in zip(clips.groups, clips.labels, strict=True) if own == label})
         if len(groups) == 1:
             raise ConfigurationError(f"class {name!r} has one recording only; give judged data with --test")
-        n_test = max(1, round(share * len(groups))) if groups else 0
-        test_groups.update(rng.permutation(groups)[:n_test].tolist())
+        open_groups = [group for group in groups if group not in test_groups]
+        n_wanted = max(1, round(share * len(groups))) if groups else 0
+        n_more = max(0, n_wanted - (len(groups) - len(open_groups)))
+        test_groups.update(rng.permutation(open_groups)[:n_more].tolist())
     test = [i for i, group in enumerate(clips.groups) if group in test_groups]
     train = [i for i, group in enumerate(clips.groups) if group not in test_groups]
     return train, test
@@ -241,8 +244,8 @@ def _from_simulator(name: str, binning: Binning, progress: Progress | None) -> C
 
     def pieces() -> Iterator[tuple[str, str, Counts]]:
         n = len(seeds) * len(GESTURES)
-        for done, (label, clip_seed, events) in enumerate(make_clips(GESTURES, seeds)):
-            yield GESTURES[label], f"{GESTURES[label]}/{clip_seed}", _binned(events, SensorSize(128, 128), binning)
+        for done, (label, clip_seed, events) in enumerate(make_clips(GESTURES, seeds, n_workers=os.cpu_count() or 1)):
+            yield GESTURES[label], f"person {clip_seed}", _binned(events, SensorSize(128, 128), binning)
             if progress is not None:
                 progress(done + 1, n)
 

@@ -111,17 +111,17 @@ def train(
     json
         Print the result as one JSON object.
     """
-    from app.terminal import Progress
+    from app.terminal import progress_bar
     from training.data import load_clips
     from training.memory import keep_freed_memory
     from training.train import save, train_checkpoint
 
     keep_freed_memory()
     binning = _binning(clips)
-    with Progress("binning") as progress:
-        everything = load_clips(data, binning, progress.update)
+    with progress_bar("binning") as progress:
+        everything = load_clips(data, binning, progress)
     train_clips, test_clips, split = _sides(_restricted(everything, clips.classes), clips, binning)
-    with Progress("training") as progress:
+    with progress_bar("training") as progress:
         trained, info = train_checkpoint(
             network, _settings(setting or []), train_clips, binning, _recipe(recipe), _reporter(progress, recipe.log)
         )
@@ -152,14 +152,14 @@ def evaluate(
         Print one JSON object.
     """
     from app.durations import parse_duration_us
-    from app.terminal import Progress
+    from app.terminal import progress_bar
     from models.checkpoint import load_checkpoint
     from training.data import Binning, load_clips
 
     network, info, _ = load_checkpoint(checkpoint)
     binning = Binning(info.delta_t_us, info.size, info.n_time_bins, None if cut is None else parse_duration_us(cut))
-    with Progress("binning") as progress:
-        clips = load_clips(data, binning, progress.update)
+    with progress_bar("binning") as progress:
+        clips = load_clips(data, binning, progress)
     clips = _restricted(clips, classes)
     if split:
         clips = _set_aside(clips, info.training.get("split", {}), checkpoint)
@@ -272,7 +272,7 @@ def _reporter(progress: Any, log: Path | None) -> Callable[[dict[str, Any]], Non
     write = None if log is None else log_lines(log)
 
     def report(line: dict[str, Any]) -> None:
-        progress.update(line["step"], line["n_steps"], f"epoch {line['epoch'] + 1}  loss {line['loss']:.3f}")
+        progress(line["step"], line["n_steps"])
         if write is not None:
             write(line)
 
@@ -280,11 +280,11 @@ def _reporter(progress: Any, log: Path | None) -> Callable[[dict[str, Any]], Non
 
 
 def _judge(network: Any, clips: "ClipSet", n_time_bins: int) -> "Evaluation":
-    from app.terminal import Progress
+    from app.terminal import progress_bar
     from training.eval import evaluate as judge
 
-    with Progress("judging") as progress:
-        return judge(network, clips, n_time_bins, progress=progress.update)
+    with progress_bar("judging") as progress:
+        return judge(network, clips, n_time_bins, progress=progress)
 
 
 def _plain(result: "Evaluation") -> dict[str, Any]:

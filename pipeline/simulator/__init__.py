@@ -1,0 +1,21 @@
+"""The simulator: people doing gestures before an event camera, computed from a seed.
+
+The rest of the program knows only the names below. numba is loaded at the first clip, not at import.
+"""
+
+from pipeline.simulator.clips import DVS128, make_clips, simulate_clip, simulate_quiet
+from pipeline.simulator.gestures import GESTURES, Act, check_gesture
+from pipeline.simulator.show import limit_show, plan_show, play_show
+
+__all__ = [
+    "DVS128",
+    "GESTURES",
+    "Act",
+    "check_gesture",
+    "limit_show",
+    "make_clips",
+    "plan_show",
+    "play_show",
+    "simulate_clip",
+    "simulate_quiet",
+]

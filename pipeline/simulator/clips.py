@@ -1,0 +1,110 @@
+"""Labelled clips from the simulator: what training and tests ask for."""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+
+from pipeline.schema.errors import UsageError, WorkerLostError
+from pipeline.schema.events import Events, SensorSize
+from pipeline.simulator.gestures import Act, check_gesture, draw_manner
+
+DVS128 = SensorSize(128, 128)
+CLIP_US = 1_200_000
+
+# Streams of chance of a clip; the stage uses 0 to 2 of the same seed.
+_MANNER_STREAM, _QUIET_STREAM = 16, 17
+# Sizes that the simulator accepts: smaller shows no person, larger takes too long to be meant.
+_MIN_SIDE_PX, _MAX_SIDE_PX = 16, 1280
+_MAX_DURATION_US = 3_600_000_000
+# Clips under way or waiting for each worker of `make_clips`.
+_AHEAD_PER_WORKER = 4
+
+
+def simulate_clip(gesture: str, seed: int, *, duration_us: int = CLIP_US, sensor_size: SensorSize = DVS128) -> Events:
+    """Simulate a person doing `gesture` all the time: events with t in `[0, duration_us)`.
+
+    Everything is drawn from `seed` >= 0: same arguments, same events. UsageError for an unknown gesture, seed, time or size.
+    """
+    check_gesture(gesture)
+    check_sizes(seed, duration_us, sensor_size)
+    from pipeline.simulator.stage import Stage
+
+    manner = draw_manner(gesture, np.random.default_rng([seed, _MANNER_STREAM]))
+    return _join(Stage(seed, sensor_size).play([Act(gesture, manner, duration_us)]), duration_us)
+
+
+def simulate_quiet(seed: int, *, duration_us: int = CLIP_US, sensor_size: SensorSize = DVS128) -> Events:
+    """Simulate a scene without a gesture: a person who stands and sways a little, or (one time in three) nobody.
+
+    Everything is drawn from `seed` >= 0; t in `[0, duration_us)`.
+    """
+    check_sizes(seed, duration_us, sensor_size)
+    from pipeline.simulator.stage import Stage
+
+    is_empty = bool(np.random.default_rng([seed, _QUIET_STREAM]).random() < 1.0 / 3.0)
+    return _join(Stage(seed, sensor_size, is_empty=is_empty).play([Act(None, None, duration_us)]), duration_us)
+
+
+def make_clips(
+    gestures: Sequence[str],
+    seeds: Iterable[int],
+    *,
+    duration_us: int = CLIP_US,
+    sensor_size: SensorSize = DVS128,
+    n_workers: int = 0,
+) -> Iterator[tuple[int, int, Events]]:
+    """Make clips of all gestures with each seed in turn: (index in `gestures`, seed, events), always in the same order.
+
+    `n_workers` 0 computes here; more start that many processes, which end with the iterator, exhausted or closed.
+    """
+    for gesture in gestures:
+        check_gesture(gesture)
+    jobs = ((index, gesture, seed) for seed in seeds for index, gesture in enumerate(gestures))
+    if n_workers <= 0:
+        for index, gesture, seed in jobs:
+            yield index, seed, simulate_clip(gesture, seed, duration_us=duration_us, sensor_size=sensor_size)
+        return
+    # Spawned, not forked: a fork would copy locks that threads of torch, numba or ZeroMQ may hold.
+    context = multiprocessing.get_context("spawn")
+    waiting: deque[tuple[int, int, Future[Events]]] = deque()
+    pool = ProcessPoolExecutor(n_workers, mp_context=context)
+    try:
+        for index, gesture, seed in jobs:
+            future = pool.submit(simulate_clip, gesture, seed, duration_us=duration_us, sensor_size=sensor_size)
+            waiting.append((index, seed, future))
+            if len(waiting) >= _AHEAD_PER_WORKER * n_workers:
+                yield _await(waiting)
+        while waiting:
+            yield _await(waiting)
+    except BrokenProcessPool:
+        raise WorkerLostError(
+            "a process that simulates clips ended early, perhaps for lack of memory; try fewer workers"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _await(waiting: deque[tuple[int, int, Future[Events]]]) -> tuple[int, int, Events]:
+    index, seed, future = waiting.popleft()
+    return index, seed, future.result()
+
+
+def check_sizes(seed: int, duration_us: int, sensor_size: SensorSize) -> None:
+    """Raise UsageError for a negative seed, no time or more than an hour of it, or a sensor too small or too large."""
+    if seed < 0:
+        raise UsageError(f"seed {seed} is negative; give 0 or more")
+    if not 0 < duration_us <= _MAX_DURATION_US:
+        raise UsageError(f"duration of {duration_us} us; give more than 0 and at most {_MAX_DURATION_US}")
+    if not all(_MIN_SIDE_PX <= side <= _MAX_SIDE_PX for side in sensor_size):
+        width, height = sensor_size
+        raise UsageError(f"sensor of {width} x {height} pixels; sides must be {_MIN_SIDE_PX} to {_MAX_SIDE_PX}")
+
+
+def _join(packets: Iterator[Events], duration_us: int) -> Events:
+    """One array of all packets without the events that fall on the very end."""
+    events = np.concatenate(list(packets))
+    return events[: np.searchsorted(events["t"], duration_us)]
