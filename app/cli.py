@@ -7,6 +7,7 @@ from app.version import VERSION
 app = App(
     name="saccade",
     version=VERSION,
+    help_format="plaintext",  # the default, markdown, costs 80 ms of start-up
     help="Read an event camera or a recording, and recognise gestures and objects with a spiking transformer, as a stream.",
 )
 

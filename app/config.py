@@ -30,7 +30,7 @@ class SourceSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecogniserSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What recognises: a checkpoint by path or name, and how sure (`threshold`) and steady (`hold`, a duration) a label must be."""
+    """What recognises: a checkpoint by path or name; how sure (`threshold`) and steady (`hold`, a duration) a label must be."""
 
     network: str = "default"
     readout: Readout = "running"
@@ -61,7 +61,12 @@ class GlobalOptions(msgspec.Struct, frozen=True):
 
 
 # Set once by the command line before a command runs, read by the commands.
-GLOBAL_OPTIONS: ContextVar[GlobalOptions] = ContextVar("GLOBAL_OPTIONS", default=GlobalOptions())
+GLOBAL_OPTIONS: ContextVar[GlobalOptions] = ContextVar("GLOBAL_OPTIONS")
+
+
+def global_options() -> GlobalOptions:
+    """Give what stood before the command; the defaults where a command was called without the command line."""
+    return GLOBAL_OPTIONS.get(GlobalOptions())
 
 
 def load_settings(path: Path | None = None) -> Settings:
@@ -70,7 +75,7 @@ def load_settings(path: Path | None = None) -> Settings:
     InputError when the file cannot be read; UsageError with the key and the line when its content is wrong.
     """
     if path is None:
-        chosen = GLOBAL_OPTIONS.get().config
+        chosen = global_options().config
         if chosen is None:
             return Settings()
         path = Path(chosen)

@@ -26,22 +26,21 @@ def set_up_logging(options: GlobalOptions, process: str = "saccade") -> None:
 
 def _json_formatter(process: str) -> logging.Formatter:
     import structlog
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
-    def add_process(logger: object, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:  # noqa: ARG001 - the form of processors
+    def add_process(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:  # noqa: ARG001 - the form of processors
         event["process"] = process
         return event
 
-    before = [
+    before: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso"),
         add_process,
     ]
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=before,
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-    )
+    after: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=after)

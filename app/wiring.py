@@ -1,4 +1,4 @@
-"""Names from the configuration to objects: which source, recogniser and sockets a process is made of. The only place that knows.
+"""Names from the configuration to objects: which source, recogniser and sockets a process is made of.
 
 Imports are late: capture never loads torch, and the owner of the processes loads neither torch nor numba.
 """
@@ -6,9 +6,9 @@ Imports are late: capture never loads torch, and the owner of the processes load
 from threading import Event
 from typing import TYPE_CHECKING
 
-import msgspec
+import numpy as np
 
-from pipeline.addresses import check_address
+from app.jobs import CaptureJob, InferenceJob
 from pipeline.bus import ControlClient, ControlServer, Overload, Publisher, Subscriber
 from pipeline.codec import topic_of
 from pipeline.decision import DecisionSettings
@@ -19,7 +19,6 @@ from pipeline.schema.recognition import Recogniser
 
 if TYPE_CHECKING:
     from pipeline.binning import TimeBinner
-
     from pipeline.capture import CaptureService
     from pipeline.inference import InferenceService
     from pipeline.schema.events import SensorSize
@@ -30,41 +29,6 @@ _FRAME_BOUND = 16
 # Messages that may wait for one listener; beyond that it loses, and sees it by the sequence numbers.
 _LISTENER_BOUND = 1000
 CANNED = "canned"
-
-
-class Places(msgspec.Struct, frozen=True):
-    """Addresses inside the private folder of one run."""
-
-    folder: str
-
-    def address(self, name: str) -> str:
-        """Give the ipc address of this name: `frames`, `capture` (its control), `labels`, `control`."""
-        return check_address(f"ipc://{self.folder}/{name}")
-
-
-class CaptureJob(msgspec.Struct, frozen=True):
-    """What a capture process needs to know. Times are microseconds after the first event, speed 0 = as fast as possible."""
-
-    places: Places
-    uri: str
-    speed: float = 1.0
-    is_looped: bool = False
-    start_us: int = 0
-    end_us: int | None = None
-    chip: str | None = None
-    stream: int | None = None
-
-
-class InferenceJob(msgspec.Struct, frozen=True):
-    """What an inference process needs to know. `is_lossless`: its owner must miss nothing, so it waits for the owner."""
-
-    places: Places
-    network: str
-    readout: str
-    threshold: float
-    hold_us: int
-    is_lossless: bool
-    publish: str = ""
 
 
 def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
@@ -97,11 +61,14 @@ def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
 
 def open_paced_source(job: CaptureJob) -> "EventSource":
     """Open the source of a job: a camera as it is, a recording paced."""
-    from pipeline.sources.registry import open_source
-
+    from pipeline.sources.registry import SourceOptions, open_source
     from pipeline.sources.replay import ReplaySettings, ReplaySource
 
-    options = {name: value for name, value in (("chip", job.chip), ("stream", job.stream)) if value is not None}
+    options: SourceOptions = {}
+    if job.chip is not None:
+        options["chip"] = job.chip
+    if job.stream is not None:
+        options["stream"] = job.stream
     first = open_source(job.uri, **options)
     if first.info.is_live:
         return first
@@ -125,6 +92,7 @@ def build_inference(job: InferenceJob, stop: Event) -> "InferenceService":
             controls.append(_control_beside(opened[1].address))
         control = ControlServer(controls)
         recogniser = load_named_recogniser(job.network, job.readout)
+        _warm_recogniser(recogniser)
     except SaccadeError:
         _close_all(opened)
         raise
@@ -132,8 +100,9 @@ def build_inference(job: InferenceJob, stop: Event) -> "InferenceService":
     settings = DecisionSettings(threshold=job.threshold, hold_bins=hold_bins)
     inlet = Subscriber(places.address("frames"), [], bound=_FRAME_BOUND)
     endpoints = [Endpoint(outlet, address) for outlet, address in zip(opened, control.addresses, strict=True)]
+    power = open_power_meter(str(getattr(recogniser, "device", "cpu")))
     capture = ControlClient(places.address("capture"))
-    return InferenceService(recogniser, inlet, endpoints, control, capture, open_power_meter(), settings)
+    return InferenceService(recogniser, inlet, endpoints, control, capture, power, settings)
 
 
 def load_named_recogniser(network: str, readout: str) -> Recogniser:
@@ -153,7 +122,6 @@ def _control_beside(address: str) -> str:
 
 def _make_binner(sensor_size: "SensorSize", wanted: Hello) -> "TimeBinner":
     from pipeline.binning import TimeBinner
-
     from pipeline.schema.events import SensorSize
 
     return TimeBinner(sensor_size, SensorSize(wanted.frame_width, wanted.frame_height), wanted.delta_t_us)
@@ -162,11 +130,21 @@ def _make_binner(sensor_size: "SensorSize", wanted: Hello) -> "TimeBinner":
 def _warm_binner() -> None:
     """Compile the binner's loop while inference loads its network, not when the first event waits."""
     from pipeline.binning import TimeBinner
-
     from pipeline.schema.events import SensorSize, empty_events
 
     size = SensorSize(1, 1)
     list(TimeBinner(size, size, 1).push(empty_events(1)))
+
+
+def _warm_recogniser(recogniser: Recogniser) -> None:
+    """Let the first steps, which compile kernels and touch all weights, pass before the first frame waits."""
+    from pipeline.schema.frames import SpikeFrame
+
+    width, height = recogniser.info.frame_size
+    blank = SpikeFrame(np.zeros((2, height, width), np.uint8), 0, recogniser.info.delta_t_us, 0, 0)
+    for _ in range(2):
+        recogniser.step(blank)
+    recogniser.reset()
 
 
 def _close_all(opened: list[Publisher | ControlServer] | list[Publisher]) -> None:

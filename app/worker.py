@@ -12,37 +12,13 @@ import threading
 
 import msgspec
 
-from app.config import GlobalOptions
+from app.jobs import Job, LastWords
 from app.logging import set_up_logging
-from app.wiring import CaptureJob, InferenceJob
 from pipeline.schema.errors import SaccadeError
 
 _LOG = logging.getLogger(__name__)
 # How long a process that lost its owner may take to end by itself.
 _GRACE_S = 5.0
-
-
-class WindowJob(msgspec.Struct, frozen=True):
-    """What a window process needs to know."""
-
-    url: str
-    title: str
-
-
-class Job(msgspec.Struct, frozen=True):
-    """What the owner writes to a worker: one of the three jobs, and how to log."""
-
-    options: GlobalOptions
-    capture: CaptureJob | None = None
-    inference: InferenceJob | None = None
-    window: WindowJob | None = None
-
-
-class LastWords(msgspec.Struct, frozen=True):
-    """What a worker says when it ends in error."""
-
-    text: str
-    exit_code: int
 
 
 def run_job(job: Job, stop: threading.Event) -> int:
@@ -67,7 +43,7 @@ def run_job(job: Job, stop: threading.Event) -> int:
 
 def main() -> int:
     """Run one worker; errors become last words and an exit code, never a traceback for the user."""
-    # Ctrl-C reaches the whole group; only the owner decides what it means
+    # only the owner decides what Ctrl-C means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     role = sys.argv[1] if len(sys.argv) > 1 else "worker"
     stop = threading.Event()
@@ -84,7 +60,7 @@ def main() -> int:
         return _say_last_words(str(error), error.exit_code)
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # the rim of the process: anything unforeseen still ends in one sentence
+    except Exception as error:  # noqa: BLE001 - the rim of the process: the unforeseen still ends in one sentence
         _LOG.debug("unforeseen error", exc_info=True)
         return _say_last_words(f"unforeseen error in {role}: {type(error).__name__}: {error} (-v shows where)", 1)
 

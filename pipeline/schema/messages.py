@@ -62,7 +62,8 @@ class Status(msgspec.Struct, frozen=True):
     """Health of one process, sent at least once a second and at every change of state.
 
     `n_dropped_events` counts events that no frame holds, `n_dropped_frames` frames thrown away under overload,
-    `n_gaps` frames that never arrived, `n_bad_messages` messages refused. `sensor_t_us` is the sensor time reached.
+    `n_gaps` frames that never arrived, `n_bad_messages` messages refused. `sensor_t_us` is the sensor time reached;
+    `first_us` and `duration_us` those of the whole recording, as far as known before it was read (0: unknown).
     """
 
     source: str
@@ -80,6 +81,10 @@ class Status(msgspec.Struct, frozen=True):
     sensor_t_us: int = 0
     speed: float = 1.0
     exit_code: int = 0
+    first_us: int = 0
+    duration_us: int = 0
+    is_live: bool = False
+    is_looped: bool = False
     v: int = SCHEMA_VERSION
     type: Literal["status"] = "status"
 
@@ -194,7 +199,10 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """First message to every new subscriber: what this bus carries and where to send requests."""
+    """First message to every new subscriber: what this bus carries and where to send requests.
+
+    It comes again when more is known; 0 and empty stand for "not known yet". `frame_width`, `frame_height` are the network's.
+    """
 
     source: str
     network: str
@@ -204,5 +212,7 @@ class Hello(msgspec.Struct, frozen=True):
     control: str
     sensor_width: int = 0
     sensor_height: int = 0
+    frame_width: int = 0
+    frame_height: int = 0
     v: int = SCHEMA_VERSION
     type: Literal["hello"] = "hello"

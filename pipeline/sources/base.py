@@ -52,7 +52,7 @@ class EventSource(Protocol):
         ...
 
     def report(self) -> ReadReport:
-        """What was damaged or skipped so far."""
+        """Say what was damaged or skipped so far."""
         ...
 
     def close(self) -> None:

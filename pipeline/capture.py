@@ -1,0 +1,151 @@
+"""The capture process: source -> filters -> binner -> bus. It says who calls whom and knows neither network nor screen."""
+
+from collections.abc import Callable, Iterator
+
+from pipeline.binning import TimeBinner
+from pipeline.bus import ControlServer, Inlet, Outlet
+from pipeline.codec import pack, topic_of, unpack
+from pipeline.filters import FilterSettings, apply_filters, filtered_size
+from pipeline.publishing import EventsPublisher, FramePublisher, State, StatusBoard
+from pipeline.schema.errors import SaccadeError, UsageError, WireError
+from pipeline.schema.events import Events, SensorSize
+from pipeline.schema.messages import Hello, Reply, Request
+from pipeline.sources.base import EventSource
+from pipeline.sources.replay import ReplaySource, command_replay
+
+_IDLE_MS = 20
+
+
+# From the size of the pixel array and what inference wants.
+MakeBinner = Callable[[SensorSize, Hello], TimeBinner]
+
+
+class CaptureService:
+    """Draws packets from the source and publishes what they become; a `Service`.
+
+    It starts once inference has said what frames it wants (in its Hello, received from `hellos`) and has subscribed to them.
+    After the end of a recording it stays, so that a seek can revive it, until it is told to stop.
+    """
+
+    def __init__(
+        self,
+        source: EventSource,
+        outlet: Outlet,
+        hellos: Inlet,
+        control: ControlServer,
+        make_binner: MakeBinner,
+        filters: FilterSettings | None = None,
+    ) -> None:
+        info = source.info
+        self._source, self._outlet, self._hellos, self._control = source, outlet, hellos, control
+        self._make_binner, self._filters = make_binner, filters or FilterSettings()
+        self._replay = source if isinstance(source, ReplaySource) else None
+        self._size = filtered_size(info.sensor_size, self._filters)
+        self._board = StatusBoard([outlet], "capture", info.name)
+        self._frames = FramePublisher(outlet, info.name, self._board)
+        self._events = EventsPublisher(outlet, info.name, self._size)
+        self._wanted: Hello | None = None
+        self._binner: TimeBinner | None = None
+        self._packets: Iterator[Events] | None = None
+        self._epoch = 0
+        self._is_stopping = False
+        outlet.greet_with(pack(Hello(info.name, "", [], 0, 0, control.addresses[0], self._size.width, self._size.height)))
+
+    def step(self) -> bool:
+        """Serve the controls, draw one packet, publish what it closed."""
+        self._outlet.poll()
+        self._control.poll(self.answer)
+        if self._packets is None:
+            self._wait_for_work()
+        elif self._is_stopping:
+            self._end()
+        else:
+            self._draw(self._packets)
+        self._board.beat(
+            n_dropped_frames=self._outlet.n_dropped[b"frame"],
+            n_bad_messages=self._control.n_bad_messages + self._outlet.n_bad_messages,
+            speed=self._replay.speed if self._replay is not None else 1.0,
+        )
+        return True
+
+    def answer(self, request: Request) -> Reply:
+        """Do what the request asks; called between packets, and while a send waits for room."""
+        if request.command == "stop":
+            self._is_stopping = True
+            return Reply(ok=True, text="stop done")
+        if self._replay is None:
+            return Reply(ok=False, text=f"{self._source.info.name} is live: {request.command} needs a recording")
+        try:
+            text = command_replay(self._replay, request)
+        except UsageError as error:
+            return Reply(ok=False, text=str(error))
+        return Reply(ok=True, text=text)
+
+    def fail(self, error: SaccadeError) -> None:
+        """Tell the others why this process ends."""
+        self._board.tell("failed", str(error), error.exit_code)
+
+    def close(self) -> None:
+        """Release source and sockets."""
+        self._source.close()
+        self._hellos.close()
+        self._control.close()
+        self._outlet.close()
+
+    def _wait_for_work(self) -> None:
+        parts = self._hellos.receive(_IDLE_MS)
+        if parts is not None:
+            self._note_hello(parts)
+        has_ended = self._board.status.state == "ended"
+        is_revived = self._replay is not None and self._replay.is_seeking
+        if self._wanted is None or (has_ended and not is_revived):
+            return
+        if self._outlet.has_subscriber(topic_of("frame", self._source.info.name)):
+            self._packets = self._source.packets()
+
+    def _note_hello(self, parts: list[bytes]) -> None:
+        try:
+            message, _ = unpack(parts)
+        except WireError:
+            return
+        if isinstance(message, Hello) and message.frame_width and message.frame_height and message.delta_t_us:
+            self._wanted = message
+
+    def _draw(self, packets: Iterator[Events]) -> None:
+        packet = next(packets, None)
+        if packet is None:
+            self._end()
+            return
+        self._follow_replay()
+        if self._binner is None:
+            assert self._wanted is not None, "drawn before inference said what it wants"
+            self._binner = self._make_binner(self._size, self._wanted)
+        reached_us = self._replay.reached_us if self._replay is not None else None
+        reached_us = reached_us if reached_us is not None else self._board.status.sensor_t_us
+        self._board.note(sensor_t_us=max(reached_us, int(packet["t"][-1])) if len(packet) else reached_us)
+        events = apply_filters(packet, self._source.info.sensor_size, self._filters)
+        self._events.send(events, self._board.status.sensor_t_us)
+        self._frames.send(self._binner.push(events))
+        if self._replay is not None:
+            self._frames.send(self._binner.advance(reached_us))
+
+    def _end(self) -> None:
+        self._flush()
+        self._packets, self._is_stopping = None, False
+        report = self._source.report()
+        self._board.tell("ended", "; ".join(report.warnings), 4 if report.is_truncated else 0)
+
+    def _flush(self) -> None:
+        if self._binner is not None:
+            self._frames.send(self._binner.flush())
+        self._binner = None
+
+    def _follow_replay(self) -> None:
+        """Close the open bin where time breaks off, and say when the recording is held or runs on."""
+        epoch = self._replay.epoch if self._replay is not None else 0
+        if epoch != self._epoch:
+            self._flush()
+            self._epoch = epoch
+        state: State = "paused" if self._replay is not None and self._replay.is_paused else "running"
+        if state != self._board.status.state:
+            self._board.tell(state)

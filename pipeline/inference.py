@@ -1,0 +1,158 @@
+"""The inference process: frames -> recogniser -> decision -> bus. It says who calls whom; it knows no source and no screen."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pipeline.bus import ControlClient, ControlServer, Inlet
+from pipeline.codec import pack, topic_of, unpack
+from pipeline.decision import DecisionSettings, DecisionState, decide
+from pipeline.labelling import Judged, make_hello, make_label, make_meter
+from pipeline.power import PowerMeter, PowerReading
+from pipeline.publishing import Endpoint, StatusBoard, greet, send_wanted
+from pipeline.schema.clock import NS_PER_MS, host_ns
+from pipeline.schema.errors import SaccadeError, WireError
+from pipeline.schema.frames import SpikeFrame
+from pipeline.schema.messages import FrameHead, Gap, Hello, Reply, Request, Status
+from pipeline.schema.recognition import Recogniser
+from pipeline.service import Pulse, n_lost_between
+
+_RECEIVE_MS = 20
+_POWER_NS = 200 * NS_PER_MS
+# Forwarded from capture only while somebody downstream subscribes to them.
+_ON_DEMAND = ("events", "preview")
+
+
+class InferenceService:
+    """Steps the recogniser with every frame and publishes what it thinks; a `Service`.
+
+    `endpoints[0]` belongs to the owner: frames are asked for once somebody subscribes to labels there, so that it misses none.
+    A gap, or time that breaks off, resets the recogniser.
+    """
+
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        inlet: Inlet,
+        endpoints: Sequence[Endpoint],
+        control: ControlServer,
+        capture: ControlClient,
+        power: PowerMeter,
+        settings: DecisionSettings,
+    ) -> None:
+        self._recogniser, self._inlet, self._endpoints, self._control = recogniser, inlet, endpoints, control
+        self._capture, self._power, self._settings = capture, power, settings
+        self._outlets = [endpoint.outlet for endpoint in endpoints]
+        self._board = StatusBoard(self._outlets, "inference")
+        self._hello = make_hello(recogniser.info)
+        self._state = DecisionState()
+        self._last: FrameHead | None = None
+        self._subscribed: set[str] = set()
+        self._reading, self._power_pulse = PowerReading(None, ""), Pulse(_POWER_NS)
+        inlet.subscribe(topic_of("hello"))
+        inlet.subscribe(topic_of("status"))
+        greet(endpoints, self._hello)
+
+    def step(self) -> bool:
+        """Serve controls and subscriptions, take one message from capture."""
+        for outlet in self._outlets:
+            outlet.poll()
+        self._control.poll(self.answer)
+        self._follow_demand()
+        parts = self._inlet.receive(_RECEIVE_MS)
+        if parts is not None:
+            self._take(parts, host_ns())
+        self._board.beat()
+        return True
+
+    def answer(self, request: Request) -> Reply:
+        """Do what the request asks, or let capture do it."""
+        if request.command == "describe":
+            return Reply(ok=True, text=msgspec.json.encode(self._hello).decode())
+        if request.command == "reset":
+            self._reset()
+            return Reply(ok=True, text="membranes are at rest")
+        try:
+            return self._capture.request(request)
+        except SaccadeError as error:
+            return Reply(ok=False, text=str(error))
+
+    def fail(self, error: SaccadeError) -> None:
+        """Tell everybody why this process ends."""
+        self._board.tell("failed", str(error), error.exit_code)
+
+    def close(self) -> None:
+        """Release the sockets and the sensor of power."""
+        self._inlet.close()
+        self._control.close()
+        self._capture.close()
+        self._power.close()
+        for outlet in self._outlets:
+            outlet.close()
+
+    def _is_wanted(self, kind: str) -> bool:
+        topic = topic_of(kind, self._hello.source)
+        return any(outlet.has_subscriber(topic) for outlet in self._outlets)
+
+    def _follow_demand(self) -> None:
+        source = self._hello.source
+        wanted = {kind for kind in _ON_DEMAND if self._is_wanted(kind)}
+        if "frame" in self._subscribed or (source and self._outlets[0].has_subscriber(topic_of("label", source))):
+            wanted.add("frame")
+        for kind in wanted - self._subscribed:
+            self._inlet.subscribe(topic_of(kind))
+        for kind in self._subscribed - wanted:
+            self._inlet.unsubscribe(topic_of(kind))
+        self._subscribed = wanted
+
+    def _take(self, parts: list[bytes], received_ns: int) -> None:
+        try:
+            message, array = unpack(parts)
+        except WireError:
+            self._board.count(n_bad_messages=1)
+            return
+        if isinstance(message, FrameHead):
+            assert array is not None
+            frame = SpikeFrame(array, message.start_us, message.end_us, message.seq, message.n_events, message.n_dropped)
+            self._recognise(frame, message, received_ns)
+        elif isinstance(message, Hello):
+            self._board.note(source=message.source)
+            width, height = message.sensor_width, message.sensor_height
+            self._hello = msgspec.structs.replace(self._hello, source=message.source, sensor_width=width, sensor_height=height)
+            greet(self._endpoints, self._hello)
+        else:
+            send_wanted(self._outlets, list(parts))
+            if isinstance(message, Status) and message.state in ("ended", "failed"):
+                self._board.tell(message.state, message.text, message.exit_code)
+
+    def _recognise(self, frame: SpikeFrame, head: FrameHead, received_ns: int) -> None:
+        if self._board.status.state != "running":
+            self._board.tell("running")
+        self._watch_order(head)
+        prediction = self._recogniser.step(frame)
+        inferred_ns = host_ns()
+        decision, self._state = decide(self._state, prediction, frame.n_events, self._settings)
+        judged = Judged(head, prediction, decision, received_ns, inferred_ns)
+        send_wanted(self._outlets, pack(make_label(judged, self._recogniser.info, host_ns())))
+        self._board.count(n_frames=1, n_events=head.n_events, n_dropped_events=head.n_dropped)
+        self._board.note(sensor_t_us=head.end_us)
+        if self._is_wanted("meter"):
+            if self._power_pulse.is_due(inferred_ns):
+                self._reading = self._power.read()
+            send_wanted(self._outlets, pack(make_meter(judged, self._reading, host_ns()), prediction.raster))
+
+    def _watch_order(self, head: FrameHead) -> None:
+        last, self._last = self._last, head
+        if last is None:
+            return
+        n_lost = n_lost_between(last.seq, head.seq)
+        if n_lost:
+            self._board.count(n_gaps=n_lost)
+            topic = topic_of("frame", head.source).decode()
+            send_wanted(self._outlets, pack(Gap(head.source, topic, last.seq, n_lost, host_ns())))
+        if head.seq != last.seq + 1 or head.start_us != last.end_us:
+            self._reset()
+
+    def _reset(self) -> None:
+        self._recogniser.reset()
+        self._state = DecisionState()

@@ -1,0 +1,102 @@
+"""What inference publishes of one time bin, made from what was received, predicted and decided. Pure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.decision import Decision
+from pipeline.power import PowerReading
+from pipeline.schema.clock import NS_PER_MS, US_PER_S
+from pipeline.schema.messages import NOTHING, FrameHead, Hello, Label, LabelLatency, Meter, StageLatency
+from pipeline.schema.recognition import Prediction, RecogniserInfo
+
+# Classes named in a label; a window shows no more, a program that needs all scores has few classes.
+_N_TOP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One time bin with all that is known of it; the two times are host time in nanoseconds."""
+
+    head: FrameHead
+    prediction: Prediction
+    decision: Decision
+    received_ns: int
+    inferred_ns: int
+
+
+def make_hello(info: RecogniserInfo) -> Hello:
+    """Give the hello of this recogniser, before anything is known of the source."""
+    width, height = info.frame_size
+    return Hello(
+        source="",
+        network=info.network,
+        classes=list(info.classes),
+        delta_t_us=info.delta_t_us,
+        n_time_bins=info.n_time_bins,
+        control="",
+        frame_width=width,
+        frame_height=height,
+    )
+
+
+def make_label(judged: Judged, info: RecogniserInfo, now_ns: int) -> Label:
+    """Give the label of this bin, published at host time `now_ns`."""
+    head, decision, prediction = judged.head, judged.decision, judged.prediction
+    order = np.argsort(-decision.scores, kind="stable")[:_N_TOP]
+    latency = LabelLatency(
+        queue=_ms(judged.received_ns - head.closed_ns),
+        infer=_ms(judged.inferred_ns - judged.received_ns),
+        total=_ms(now_ns - head.closed_ns),
+    )
+    return Label(
+        seq=head.seq,
+        source=head.source,
+        start_us=head.start_us,
+        end_us=head.end_us,
+        host_ns=now_ns,
+        label=info.classes[decision.index] if decision.index >= 0 else NOTHING,
+        index=decision.index,
+        confidence=round(decision.confidence, 4),
+        top=[(info.classes[index], round(float(decision.scores[index]), 4)) for index in order],
+        stable=decision.is_stable,
+        latency_ms=latency,
+        n_events=head.n_events,
+        n_dropped=head.n_dropped,
+        sops=prediction.sops,
+        energy_uj=prediction.energy_uj,
+        network=info.network,
+    )
+
+
+def make_meter(judged: Judged, reading: PowerReading, now_ns: int) -> Meter:
+    """Give activity and cost of this bin; the raster of the prediction travels beside it."""
+    head, prediction = judged.head, judged.prediction
+    duration_us = max(1, head.end_us - head.start_us)
+    latency = StageLatency(
+        send=_ms(head.sent_ns - head.closed_ns),
+        transfer=_ms(judged.received_ns - head.sent_ns),
+        infer=_ms(judged.inferred_ns - judged.received_ns),
+        publish=_ms(now_ns - judged.inferred_ns),
+        total=_ms(now_ns - head.closed_ns),
+    )
+    return Meter(
+        source=head.source,
+        seq=head.seq,
+        start_us=head.start_us,
+        end_us=head.end_us,
+        host_ns=now_ns,
+        n_events=head.n_events,
+        event_rate_hz=head.n_events * US_PER_S / duration_us,
+        sops=prediction.sops,
+        macs=prediction.macs,
+        energy_uj=prediction.energy_uj,
+        latency_ms=latency,
+        layers=list(prediction.layers),
+        power_w=reading.power_w,
+        power_sensor=reading.sensor,
+    )
+
+
+def _ms(duration_ns: int) -> float:
+    return round(duration_ns / NS_PER_MS, 3)

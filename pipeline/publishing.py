@@ -1,0 +1,136 @@
+"""How the processes put what they have on the bus: the status board of each, and the frames, events and pictures of capture."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from pipeline.bus import Outlet
+from pipeline.codec import Parts, pack, topic_of
+from pipeline.preview import RATE_HZ, PreviewBuilder
+from pipeline.schema.clock import NS_PER_S, US_PER_S, host_ns
+from pipeline.schema.events import Events, SensorSize
+from pipeline.schema.frames import SpikeFrame
+from pipeline.schema.messages import EventsHead, FrameHead, Hello, PreviewHead, Status
+from pipeline.service import HEARTBEAT_NS, Pulse
+
+Process = Literal["capture", "inference"]
+State = Literal["starting", "running", "paused", "ended", "failed"]
+
+
+class Endpoint(NamedTuple):
+    """One downstream publisher, and the control address that its Hello announces."""
+
+    outlet: Outlet
+    control: str
+
+
+def greet(endpoints: Iterable[Endpoint], hello: Hello) -> None:
+    """Send this hello on every endpoint, each with its own control address."""
+    for outlet, control in endpoints:
+        outlet.greet_with(pack(msgspec.structs.replace(hello, control=control)))
+
+
+def send_wanted(outlets: Iterable[Outlet], parts: Parts) -> None:
+    """Publish on every outlet where somebody subscribed to the topic."""
+    topic = bytes(parts[0])
+    for outlet in outlets:
+        if outlet.has_subscriber(topic):
+            outlet.send(parts)
+
+
+class StatusBoard:
+    """Health of one process: growing counters, a state, and a message of both once a second and at every change of state."""
+
+    def __init__(self, outlets: Sequence[Outlet], process: Process, source: str = "") -> None:
+        self._outlets = outlets
+        self._pulse = Pulse(HEARTBEAT_NS)
+        # what the last event rate was measured from: events and sensor time then
+        self._last = (0, 0)
+        self.status = Status(source, process, "starting", host_ns())
+
+    def note(self, **values: int | float | str) -> None:
+        """Write these fields of the status without telling anybody yet."""
+        self.status = msgspec.structs.replace(self.status, **values)
+
+    def count(self, **amounts: int) -> None:
+        """Add to these counters of the status."""
+        self.note(**{name: getattr(self.status, name) + amount for name, amount in amounts.items() if amount})
+
+    def tell(self, state: State, text: str = "", exit_code: int = 0) -> None:
+        """Change the state and say so."""
+        self.note(state=state, text=text, exit_code=exit_code)
+        self._send()
+
+    def beat(self, **values: int | float) -> None:
+        """Once a second: write these fields, measure the event rate per second of sensor time, and tell."""
+        if not self._pulse.is_due(host_ns()):
+            return
+        self.note(**values)
+        n_events, t_us = self._last
+        elapsed_us = self.status.sensor_t_us - t_us
+        new = self.status.n_events - n_events
+        # after a seek backwards there is no honest rate until the next beat
+        self.note(event_rate_hz=new * US_PER_S / elapsed_us if elapsed_us > 0 and new > 0 and t_us else 0.0)
+        self._last = (self.status.n_events, self.status.sensor_t_us)
+        self._send()
+
+    def _send(self) -> None:
+        self.note(host_ns=host_ns())
+        send_wanted(self._outlets, pack(self.status))
+
+
+class FramePublisher:
+    """Publishes SpikeFrames with one running number over all passes through a recording, and counts them on the board."""
+
+    def __init__(self, outlet: Outlet, source: str, board: StatusBoard) -> None:
+        self._outlet, self._source, self._board = outlet, source, board
+        self._seq = 0
+
+    def send(self, frames: Iterable[SpikeFrame]) -> None:
+        """Publish each as it closes; waits where the outlet waits."""
+        for frame in frames:
+            closed_ns = host_ns()
+            _, height, width = frame.counts.shape
+            head = FrameHead(
+                source=self._source,
+                seq=self._seq,
+                start_us=frame.start_us,
+                end_us=frame.end_us,
+                n_events=frame.n_events,
+                n_dropped=frame.n_dropped,
+                width=width,
+                height=height,
+                closed_ns=closed_ns,
+                sent_ns=host_ns(),
+            )
+            self._seq += 1
+            self._board.count(n_frames=1, n_events=frame.n_events, n_dropped_events=frame.n_dropped)
+            self._outlet.send(pack(head, frame.counts))
+
+
+class EventsPublisher:
+    """Publishes events, and pictures of them at screen rate, while somebody subscribes to either."""
+
+    def __init__(self, outlet: Outlet, source: str, sensor_size: SensorSize) -> None:
+        self._outlet, self._size = outlet, sensor_size
+        self._events_topic, self._preview_topic = topic_of("events", source), topic_of("preview", source)
+        self._events_head = EventsHead(source, 0, 0, sensor_size.width, sensor_size.height)
+        self._builder = PreviewBuilder(sensor_size)
+        width, height = self._builder.size
+        self._preview_head = PreviewHead(source, 0, 0, 0, width, height, sensor_size.width, sensor_size.height)
+        self._pulse = Pulse(NS_PER_S // RATE_HZ)
+
+    def send(self, events: Events, reached_us: int) -> None:
+        """Publish these events, (n,) inside the sensor, and a picture when it is time; `reached_us` is the sensor time now."""
+        if len(events) and self._outlet.has_subscriber(self._events_topic):
+            head = msgspec.structs.replace(self._events_head, n=len(events))
+            self._events_head = msgspec.structs.replace(head, seq=head.seq + 1)
+            self._outlet.send(pack(head, events))
+        if not self._outlet.has_subscriber(self._preview_topic):
+            return
+        self._builder.add(events)
+        if self._pulse.is_due(host_ns()):
+            head_now = msgspec.structs.replace(self._preview_head, end_us=reached_us)
+            self._outlet.send(pack(head_now, self._builder.take()))
+            self._preview_head = msgspec.structs.replace(head_now, seq=head_now.seq + 1, start_us=reached_us)

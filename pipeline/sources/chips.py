@@ -1,0 +1,32 @@
+"""Sensors by the names that recordings carry, and how wide and high each is. Knows no file format."""
+
+from pipeline.schema.errors import UsageError
+from pipeline.schema.events import SensorSize
+
+# Pixels of the sensors that wrote AEDAT files, by the part of the device or class name that tells them apart.
+CHIPS = {
+    "dvs128": SensorSize(128, 128),
+    "tmpdiff128": SensorSize(128, 128),
+    "davis128": SensorSize(128, 128),
+    "davis208": SensorSize(208, 192),
+    "davis240": SensorSize(240, 180),
+    "davis346": SensorSize(346, 260),
+    "davis640": SensorSize(640, 480),
+    "davishet640": SensorSize(640, 480),
+    "dvs640": SensorSize(640, 480),
+    "dvxplorer": SensorSize(640, 480),
+}
+
+
+def find_chip(text: str) -> str | None:
+    """Name of the chip that a device name or class name speaks of; None if it is none of ours."""
+    lower = text.lower()
+    return next((name for name in CHIPS if name in lower), None)
+
+
+def require_chip(text: str) -> str:
+    """Name of the chip that a user asked for; UsageError with all names if there is none like it."""
+    name = find_chip(text)
+    if name is None:
+        raise UsageError(f"unknown chip {text!r}; --chip takes one of {', '.join(CHIPS)}")
+    return name

@@ -1,0 +1,192 @@
+"""Whole runs: real processes, real sockets, the twin of a recogniser."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import psutil
+import pytest
+from builders import random_events
+
+from pipeline.bus import ControlClient, Subscriber
+from pipeline.codec import unpack
+from pipeline.schema.messages import Request
+
+ROOT = Path(__file__).parents[2]
+# `python -m app`, without standing in the checkout.
+_CODE = "import sys; sys.argv[0] = 'saccade'; from app.__main__ import main; main()"
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """One second of 20,000 events, 32 x 24 pixels."""
+    events = random_events(20_000, duration_us=1_000_000)
+    path = tmp_path / "made.npz"
+    np.savez(path, t=events["t"], x=events["x"], y=events["y"], p=events["p"], width=32, height=24)
+    return path
+
+
+@contextmanager
+def saccade(*arguments, tmp_path, **options):
+    """A running `saccade`; whatever happens, nothing of it is left."""
+    (tmp_path / "sockets").mkdir(exist_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "sockets"), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _CODE, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,
+    )
+    try:
+        yield process
+    finally:
+        for child in (*psutil.Process(process.pid).children(recursive=True), process) if process.poll() is None else ():
+            child.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def workers_of(process, n=2):
+    """The children of a run by role, once all are there."""
+    deadline = monotonic() + 10
+    while monotonic() < deadline:
+        found = {
+            child.cmdline()[-1]: child for child in psutil.Process(process.pid).children() if "app.worker" in child.cmdline()
+        }
+        if len(found) == n:
+            return found
+    raise AssertionError("the workers do not start")
+
+
+def assert_nothing_left(children, tmp_path):
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
+    assert list((tmp_path / "sockets").iterdir()) == []
+
+
+def test_a_headless_replay_labels_every_bin_once_and_ends(recording, tmp_path):
+    with saccade("replay", recording, "--json", "--speed", "max", "--network", "canned", tmp_path=tmp_path) as process:
+        out, err = process.communicate(timeout=30)
+    labels = [json.loads(line) for line in out.splitlines()]
+    assert [label["seq"] for label in labels] == list(range(100))
+    assert sum(label["n_events"] for label in labels) == 20_000
+    assert {label["type"] for label in labels} == {"label"}
+    assert (process.returncode, err) == (0, "")
+    assert list((tmp_path / "sockets").iterdir()) == []
+
+
+def test_a_recording_that_is_missing_ends_with_one_sentence_and_code_3(tmp_path):
+    with saccade("replay", tmp_path / "none.aedat4", "--json", "--network", "canned", tmp_path=tmp_path) as process:
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (3, "")
+    assert err.count("\n") == 1
+    assert "none.aedat4 does not exist" in err
+
+
+def test_an_address_that_others_could_reach_is_refused(recording, tmp_path):
+    arguments = ("replay", recording, "--json", "--network", "canned", "--publish", "tcp://0.0.0.0:5556")
+    with saccade(*arguments, tmp_path=tmp_path) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "no keys" in err
+
+
+@pytest.mark.parametrize("role", ["capture", "inference"])
+def test_a_worker_that_dies_ends_the_run_with_its_name(recording, tmp_path, role):
+    with saccade("replay", recording, "--json", "--loop", "--network", "canned", tmp_path=tmp_path) as process:
+        process.stdout.readline()
+        children = workers_of(process)
+        children[role].kill()
+        _, err = process.communicate(timeout=15)
+        assert process.returncode == 1
+        assert f"the {role} process was ended by SIGKILL" in err
+        assert_nothing_left(children.values(), tmp_path)
+
+
+def test_ctrl_c_ends_everything_with_code_130(recording, tmp_path):
+    with saccade("replay", recording, "--json", "--loop", "--network", "canned", tmp_path=tmp_path) as process:
+        process.stdout.readline()
+        children = workers_of(process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=15)
+        assert (process.returncode, err) == (130, "")
+        assert_nothing_left(children.values(), tmp_path)
+
+
+def test_workers_end_when_their_owner_is_killed(recording, tmp_path):
+    with saccade("replay", recording, "--json", "--loop", "--network", "canned", tmp_path=tmp_path) as process:
+        process.stdout.readline()
+        children = workers_of(process)
+        process.kill()
+        _, alive = psutil.wait_procs(children.values(), timeout=10)
+        assert not alive
+
+
+def test_a_reader_that_leaves_ends_the_run_quietly(recording, tmp_path):
+    with saccade("replay", recording, "--json", "--loop", "--network", "canned", tmp_path=tmp_path) as process:
+        process.stdout.readline()
+        children = workers_of(process)
+        process.stdout.close()
+        assert process.wait(timeout=15) == 0
+        assert process.stderr.read() == ""
+        assert_nothing_left(children.values(), tmp_path)
+
+
+def test_listeners_and_controls_of_a_published_replay(recording, tmp_path):
+    url = f"ipc://{tmp_path}/public"
+    inlets = [Subscriber(url, [b"label/", b"hello/"]) for _ in range(2)]
+    try:
+        arguments = ("replay", recording, "--json", "--speed", "max", "--network", "canned", "--publish", url)
+        with saccade(*arguments, tmp_path=tmp_path) as process:
+            out, _ = process.communicate(timeout=30)
+            assert process.returncode == 0
+        printed = [json.loads(line)["seq"] for line in out.splitlines()]
+        for inlet in inlets:
+            received = []
+            while (parts := inlet.receive(300)) is not None:
+                message, _ = unpack(parts)
+                if message.type == "label":
+                    received.append(message.seq)
+            assert received == printed
+    finally:
+        for inlet in inlets:
+            inlet.close()
+
+
+def test_a_daemon_serves_labels_and_controls_and_ends_well_on_sigterm(recording, tmp_path):
+    url = f"ipc://{tmp_path}/public"
+    config = tmp_path / "saccade.toml"
+    config.write_text(
+        f'[source]\nuri = "file:{recording}"\nloop = true\n[recogniser]\nnetwork = "canned"\n[publish]\nurl = "{url}"\n'
+    )
+    inlet = Subscriber(url, [b"label/", b"hello/"])
+    try:
+        with saccade("daemon", "--config", config, tmp_path=tmp_path) as process:
+            assert json.loads(process.stdout.readline())["type"] == "label"
+            hello = None
+            while hello is None or not hello.source:
+                message, _ = unpack(inlet.receive(10_000))
+                hello = message if message.type == "hello" else hello
+            client = ControlClient(hello.control)
+            try:
+                assert client.request(Request("pause")).ok
+                assert not client.request(Request("speed", -1.0)).ok
+            finally:
+                client.close()
+            with saccade("listen", url, "--json", "--seconds", "0.5", tmp_path=tmp_path) as listener:
+                listener.communicate(timeout=15)
+                assert listener.returncode == 0
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=15)
+            assert process.returncode == 0
+    finally:
+        inlet.close()

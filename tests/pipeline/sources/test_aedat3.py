@@ -1,0 +1,136 @@
+"""AEDAT 3.x files built byte by byte."""
+
+import struct
+from pathlib import Path
+
+import pytest
+from recording_bytes import AEDAT3_HEADER, packet3, polarity, special
+
+from pipeline.schema.errors import InputError
+from pipeline.schema.events import SensorSize
+from pipeline.sources.base import ReadReport
+from pipeline.sources.registry import open_recording
+
+HEADER_3_0 = b"#!AER-DAT3.0\r\n#Format: RAW\r\n#Source 1: DVS128\r\n"
+
+
+def read(path: Path, data: bytes, *, stream: int | None = None) -> tuple[list[tuple[int, ...]], ReadReport]:
+    path = path / "recording"
+    path.write_bytes(data)
+    with open_recording(path, stream=stream) as source:
+        return [event for packet in source.packets() for event in packet.tolist()], source.report()
+
+
+def test_events_are_as_written_with_the_origin_at_the_top(tmp_path: Path) -> None:
+    events, report = read(tmp_path, AEDAT3_HEADER + packet3([polarity(10, 3, 4, 1), polarity(20, 127, 0, 0)]))
+    assert events == [(3, 4, 1, 10), (127, 0, 0, 20)]
+    assert report == ReadReport()
+
+
+def test_header_with_bare_line_feeds_is_read(tmp_path: Path) -> None:
+    data = AEDAT3_HEADER.replace(b"\r\n", b"\n") + packet3([polarity(10, 3, 4, 1)])
+    assert read(tmp_path, data)[0] == [(3, 4, 1, 10)]
+
+
+def test_packets_of_other_types_and_unused_capacity_are_stepped_over(tmp_path: Path) -> None:
+    frame = packet3([b"\x07" * 1001], kind=2)
+    data = AEDAT3_HEADER + frame + packet3([polarity(10, 3, 4, 1)], capacity=5) + frame + packet3([polarity(20, 5, 6, 0)])
+    assert read(tmp_path, data)[0] == [(3, 4, 1, 10), (5, 6, 0, 20)]
+
+
+def test_events_marked_invalid_are_left_out(tmp_path: Path) -> None:
+    data = AEDAT3_HEADER + packet3([polarity(10, 3, 4, 1, is_valid=False), polarity(20, 5, 6, 0)])
+    assert read(tmp_path, data)[0] == [(5, 6, 0, 20)]
+
+
+def test_overflow_counter_stands_for_two_to_the_31_microseconds(tmp_path: Path) -> None:
+    data = AEDAT3_HEADER + packet3([polarity(0x7FFFFFFF, 0, 0, 1)]) + packet3([polarity(5, 0, 0, 1)], overflow=1)
+    events, report = read(tmp_path, data)
+    assert [event[3] for event in events] == [(1 << 31) - 1, (1 << 31) + 5]
+    assert report.is_monotonic
+
+
+def test_timestamp_reset_lets_time_continue(tmp_path: Path) -> None:
+    reset = packet3([special(0, 1)], kind=0)
+    data = AEDAT3_HEADER + packet3([polarity(1000, 0, 0, 1)]) + reset + packet3([polarity(3, 0, 0, 1), polarity(8, 0, 0, 1)])
+    events, report = read(tmp_path, data)
+    assert [event[3] for event in events] == [1000, 1000, 1005]
+    assert "set back 1 times" in report.warnings[0]
+    assert not report.is_monotonic
+
+
+def test_timestamp_reset_before_the_first_event_means_nothing(tmp_path: Path) -> None:
+    data = AEDAT3_HEADER + packet3([special(0, 1)], kind=0) + packet3([polarity(3, 0, 0, 1), polarity(8, 0, 0, 1)])
+    events, report = read(tmp_path, data)
+    assert [event[3] for event in events] == [3, 8]
+    assert report == ReadReport()
+
+
+def test_events_of_other_sources_are_left_out_and_can_be_chosen(tmp_path: Path) -> None:
+    data = AEDAT3_HEADER + packet3([polarity(1, 1, 1, 1)]) + packet3([polarity(2, 2, 2, 0)], source=2)
+    events, report = read(tmp_path, data)
+    assert events == [(1, 1, 1, 1)]
+    assert "--stream" in report.warnings[0]
+    assert read(tmp_path, data, stream=2)[0] == [(2, 2, 0, 2)]
+
+
+def test_wider_events_are_read_by_their_size_and_time_offset(tmp_path: Path) -> None:
+    body = struct.pack("<I4xi", 3 << 17 | 4 << 2 | 1 << 1 | 1, 77)
+    data = AEDAT3_HEADER + struct.pack("<hhiiiiii", 1, 1, 12, 8, 0, 1, 1, 1) + body
+    assert read(tmp_path, data)[0] == [(3, 4, 1, 77)]
+
+
+def test_version_3_0_counts_y_from_the_bottom_and_has_no_end_of_header(tmp_path: Path) -> None:
+    body = struct.pack("<Ii", 3 << 18 | 4 << 4 | 1 << 1 | 1, 10)
+    events, _ = read(tmp_path, HEADER_3_0 + packet3([body]))
+    assert events == [(3, 123, 1, 10)]
+
+
+def test_cut_body_delivers_the_whole_events_before_the_cut(tmp_path: Path) -> None:
+    data = AEDAT3_HEADER + packet3([polarity(t, 1, 1, 1) for t in (10, 20, 30)])
+    events, report = read(tmp_path, data[:-9])
+    assert [event[3] for event in events] == [10]
+    assert report.is_truncated
+    assert report.n_bytes_skipped == 7
+
+
+def test_body_that_ends_on_an_event_too_early_is_truncated(tmp_path: Path) -> None:
+    _, report = read(tmp_path, (AEDAT3_HEADER + packet3([polarity(t, 1, 1, 1) for t in (10, 20)]))[:-8])
+    assert report.is_truncated
+
+
+@pytest.mark.parametrize(("size", "capacity", "number"), [(0, 1, 1), (-8, 1, 1), (8, 1, 2), (8, -1, -1), (8, -1, 0), (4, 1, 1)])
+def test_damaged_packet_header_ends_the_recording_there(tmp_path: Path, size: int, capacity: int, number: int) -> None:
+    damaged = struct.pack("<hhiiiiii", 1, 1, size, 4, 0, capacity, number, number)
+    events, report = read(tmp_path, AEDAT3_HEADER + packet3([polarity(10, 1, 1, 1)]) + damaged + b"\1" * 100)
+    assert len(events) == 1
+    assert report.n_bytes_skipped == 128
+    assert "damaged" in report.warnings[0]
+
+
+def test_header_without_its_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="END-HEADER"):
+        read(tmp_path, AEDAT3_HEADER[:-20])
+
+
+def test_other_encodings_than_raw_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="SerializedTS"):
+        read(tmp_path, AEDAT3_HEADER.replace(b"RAW", b"SerializedTS"))
+
+
+def test_unknown_device_is_refused_naming_the_option(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"Marvin.*--chip"):
+        read(tmp_path, AEDAT3_HEADER.replace(b"DVS128", b"Marvin"))
+
+
+def test_old_sources_with_a_minus_sign_do_not_name_the_sensor(tmp_path: Path) -> None:
+    path = tmp_path / "recording"
+    path.write_bytes(AEDAT3_HEADER.replace(b"#Source 1", b"#-Source 2: DAVIS240C\r\n#Source 1"))
+    with open_recording(path) as source:
+        assert source.info.sensor_size == SensorSize(128, 128)
+
+
+def test_header_alone_is_a_recording_without_events(tmp_path: Path) -> None:
+    events, report = read(tmp_path, AEDAT3_HEADER)
+    assert events == []
+    assert report.warnings == ("header only: no events",)

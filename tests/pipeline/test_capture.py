@@ -1,0 +1,188 @@
+from contextlib import closing
+
+import numpy as np
+from builders import SENSOR, random_events
+
+from pipeline.binning import TimeBinner
+from pipeline.bus import ControlServer
+from pipeline.capture import CaptureService
+from pipeline.codec import pack, unpack
+from pipeline.fakes import ListSource, ManualClock, MemoryBus
+from pipeline.filters import FilterSettings
+from pipeline.schema.errors import InputError
+from pipeline.schema.events import SensorSize, make_events
+from pipeline.schema.messages import Hello, Request
+from pipeline.sources.replay import ReplaySettings, ReplaySource
+
+FRAME_SIZE = SensorSize(8, 6)
+WANTED = Hello("", "canned@0", ["a"], 10_000, 4, "", frame_width=8, frame_height=6)
+
+
+def make_binner(sensor_size, wanted):
+    return TimeBinner(sensor_size, SensorSize(wanted.frame_width, wanted.frame_height), wanted.delta_t_us)
+
+
+class Bench:
+    """A capture service on a bus in memory, with inference played by the test."""
+
+    def __init__(self, source, topics=(b"frame/", b"status/"), filters=None):
+        self.bus, self.labels = MemoryBus(10_000), MemoryBus()
+        self.inlet = self.bus.connect(topics)
+        hellos = self.labels.connect([b"hello/"])
+        self.service = CaptureService(source, self.bus, hellos, ControlServer([f"inproc://{id(self)}"]), make_binner, filters)
+
+    def want_frames(self):
+        self.labels.greet_with(pack(WANTED))
+
+    def step(self, n=1):
+        for _ in range(n):
+            assert self.service.step()
+
+    def received(self):
+        found = []
+        while (parts := self.inlet.receive(0)) is not None:
+            found.append(unpack(parts))
+        return found
+
+    def run(self):
+        """Step to the end of the recording; frames and statuses."""
+        self.want_frames()
+        found = []
+        for _ in range(1000):
+            self.step()
+            found += self.received()
+            if any(message.type == "status" and message.state == "ended" for message, _ in found):
+                return found
+        raise AssertionError("the recording does not end")
+
+    def close(self):
+        self.service.close()
+
+
+def frames_of(found):
+    return [(message, counts) for message, counts in found if message.type == "frame"]
+
+
+def test_every_event_reaches_a_frame_in_order():
+    events = random_events(500)
+    with closing(Bench(ListSource([events[:77], events[77:]], SENSOR, name="cam0"))) as bench:
+        frames = frames_of(bench.run())
+    assert [head.seq for head, _ in frames] == list(range(10))
+    assert sum(head.n_events for head, _ in frames) == 500
+    assert sum(int(counts.sum()) for _, counts in frames) == 500
+    assert all(head.closed_ns <= head.sent_ns for head, _ in frames)
+
+
+def test_nothing_is_drawn_before_inference_has_said_what_it_wants():
+    with closing(Bench(ListSource([random_events()], SENSOR))) as bench:
+        bench.step(3)
+        assert frames_of(bench.received()) == []
+        bench.want_frames()
+        bench.step(3)
+        assert frames_of(bench.received())
+
+
+def test_nothing_is_drawn_before_somebody_subscribes_to_frames():
+    with closing(Bench(ListSource([random_events()], SENSOR, name="cam0"), topics=[b"status/"])) as bench:
+        bench.want_frames()
+        bench.step(5)
+        bench.inlet.subscribe(b"frame/")
+        bench.step(5)
+        assert len(frames_of(bench.received())) > 0
+
+
+def test_the_hello_names_source_sensor_and_control():
+    with closing(Bench(ListSource([random_events()], SENSOR, name="cam0"))) as bench:
+        hello, _ = unpack(bench.bus.connect([b"hello/"]).receive(0))
+        assert (hello.source, hello.sensor_width, hello.sensor_height) == ("cam0", 32, 24)
+        assert hello.control.startswith("inproc://")
+
+
+def test_the_end_is_told_after_the_last_frame_with_what_was_lost():
+    with closing(Bench(ListSource([random_events()], SENSOR, is_truncated=True))) as bench:
+        found = bench.run()
+    ended = found[-1][0]
+    assert (ended.state, ended.exit_code, ended.text) == ("ended", 4, "the end is missing")
+
+
+def test_an_error_is_told():
+    with closing(Bench(ListSource([random_events()], SENSOR))) as bench:
+        bench.service.fail(InputError("gone"))
+        status = bench.received()[-1][0]
+        assert (status.state, status.text, status.exit_code) == ("failed", "gone", 3)
+
+
+def test_events_and_pictures_are_sent_only_while_somebody_subscribes():
+    events = random_events(300)
+    with closing(Bench(ListSource([events[:100], events[100:200], events[200:]], SENSOR, name="cam0"))) as bench:
+        bench.want_frames()
+        bench.step(2)
+        assert {message.type for message, _ in bench.received()} <= {"frame", "status"}
+        bench.inlet.subscribe(b"events/")
+        bench.inlet.subscribe(b"preview/")
+        bench.step()
+        found = bench.received()
+    sent = [array for message, array in found if message.type == "events"]
+    assert np.array_equal(np.concatenate(sent), events[100:200])
+    pictures = [array for message, array in found if message.type == "preview"]
+    assert [picture.sum() for picture in pictures] == [100]
+
+
+def test_filters_come_before_everything():
+    events = make_events([0, 1, 2], [0, 31, 1], [0, 0, 0], [1, 1, 0])
+    with closing(Bench(ListSource([events], SENSOR), filters=FilterSettings(polarity=1, is_flipped_x=True))) as bench:
+        ((head, counts),) = frames_of(bench.run())
+    assert head.n_events == 2
+    assert counts[1, 0].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
+
+
+def replay_of(events, **settings):
+    clock = ManualClock()
+    source = ListSource([events], SENSOR, name="cam0")
+    return ReplaySource(lambda: source, ReplaySettings(**settings), clock=clock, wait=clock.wait)
+
+
+def test_quiet_stretches_are_frames_too_at_their_time():
+    events = make_events([0, 95_000], [0, 0], [0, 0], [1, 1])
+    with closing(Bench(replay_of(events))) as bench:
+        frames = frames_of(bench.run())
+    assert [head.n_events for head, _ in frames] == [1, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+
+
+def test_after_the_end_a_seek_revives_the_recording_and_numbers_run_on():
+    with closing(Bench(replay_of(random_events(), speed=0))) as bench:
+        frames = frames_of(bench.run())
+        assert bench.service.answer(Request("seek", 0.0)).ok
+        again = frames_of(bench.run())
+    assert [head.seq for head, _ in again] == list(range(len(frames), 2 * len(frames)))
+    assert [head.start_us for head, _ in again] == [head.start_us for head, _ in frames]
+
+
+def test_stop_ends_the_stream_before_the_recording_does():
+    with closing(Bench(replay_of(random_events(), is_looped=True))) as bench:
+        bench.want_frames()
+        bench.step(3)
+        assert bench.service.answer(Request("stop")).ok
+        bench.step()
+        assert bench.received()[-1][0].state == "ended"
+
+
+def test_a_pause_is_told_and_holds_the_frames():
+    with closing(Bench(replay_of(random_events()))) as bench:
+        bench.want_frames()
+        bench.step(3)
+        assert bench.service.answer(Request("pause")).ok
+        bench.step(2)
+        bench.received()
+        bench.step(20)
+        assert frames_of(bench.received()) == []
+        assert bench.service.answer(Request("resume")).ok
+        bench.step(5)
+        assert [message.state for message, _ in bench.received() if message.type == "status"][-1] == "running"
+
+
+def test_requests_that_make_no_sense_are_answered_with_the_reason():
+    with closing(Bench(replay_of(random_events()))) as bench:
+        assert bench.service.answer(Request("speed", -1.0)).text.startswith("speed -1 is out of range")
+    with closing(Bench(ListSource([random_events()], SENSOR, name="cam0"))) as bench:
+        assert "live" in bench.service.answer(Request("pause")).text

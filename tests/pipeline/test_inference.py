@@ -1,0 +1,174 @@
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from pipeline.bus import ControlClient, ControlServer
+from pipeline.codec import pack, unpack
+from pipeline.decision import DecisionSettings
+from pipeline.fakes import CannedRecogniser, MemoryBus
+from pipeline.inference import InferenceService
+from pipeline.power import NullMeter
+from pipeline.publishing import Endpoint
+from pipeline.schema.errors import ConfigurationError
+from pipeline.schema.messages import FrameHead, Hello, PreviewHead, Request, Status
+
+
+class Bench:
+    """An inference service between two buses in memory, with capture played by the test."""
+
+    def __init__(self, topics=(b"label/", b"gap/", b"status/")):
+        self.capture, self.bus = MemoryBus(), MemoryBus()
+        self.inlet = self.bus.connect(topics)
+        self.recogniser = CannedRecogniser()
+        self.upstream = self.capture.connect([])
+        control = ControlServer([f"inproc://{id(self)}"])
+        self.service = InferenceService(
+            self.recogniser,
+            self.upstream,
+            [Endpoint(self.bus, control.addresses[0])],
+            control,
+            ControlClient(f"inproc://{id(self)}-nobody"),
+            NullMeter(),
+            DecisionSettings(hold_bins=2),
+        )
+        self.capture.send(pack(Hello("cam0", "", [], 0, 0, "ipc:///c", 32, 24)))
+        self.step(2)
+
+    def step(self, n=1):
+        for _ in range(n):
+            assert self.service.step()
+
+    def send_frame(self, seq, *, column=0, start_us=None, n_events=100):
+        counts = np.zeros((2, 24, 32), np.uint8)
+        counts[0, :, column] = 1
+        start_us = 10_000 * seq if start_us is None else start_us
+        head = FrameHead("cam0", seq, start_us, start_us + 10_000, n_events, 1, 32, 24, 1_000_000, 2_000_000)
+        self.capture.send(pack(head, counts))
+        self.step()
+
+    def received(self, kind=None):
+        found = []
+        while (parts := self.inlet.receive(0)) is not None:
+            message, array = unpack(parts)
+            if kind is None or message.type == kind:
+                found.append((message, array))
+        return found
+
+    def close(self):
+        self.service.close()
+
+
+def test_every_frame_becomes_a_label():
+    with closing(Bench()) as bench:
+        for seq in range(6):
+            bench.send_frame(seq, column=31)
+        labels = [label for label, _ in bench.received("label")]
+    assert [label.seq for label in labels] == list(range(6))
+    # the canned recogniser has seen its window after four bins; the label is stable one bin later
+    assert [label.label for label in labels] == ["nothing"] * 3 + ["right"] * 3
+    assert [label.stable for label in labels] == [False, True, True, False, True, True]
+    last = labels[-1]
+    assert (last.index, last.confidence, last.top[0]) == (2, 0.9, ("right", 0.9))
+    assert (last.start_us, last.end_us, last.n_events, last.n_dropped, last.sops) == (50_000, 60_000, 100, 1, 100)
+    assert last.network == "canned@0"
+    latency = last.latency_ms
+    assert 0 < latency.queue <= latency.queue + latency.infer <= latency.total + 0.002
+
+
+def test_a_gap_is_told_and_resets_the_recogniser():
+    with closing(Bench()) as bench:
+        bench.send_frame(0)
+        bench.send_frame(4)
+        ((gap, _),) = bench.received("gap")
+        assert (gap.topic, gap.after_seq, gap.n_lost) == ("frame/cam0", 0, 3)
+        assert bench.recogniser.n_resets == 1
+
+
+def test_time_that_breaks_off_resets_the_recogniser_without_a_gap():
+    with closing(Bench()) as bench:
+        bench.send_frame(0)
+        bench.send_frame(1, start_us=500_000)
+        assert bench.received("gap") == []
+        assert bench.recogniser.n_resets == 1
+
+
+def test_frames_are_asked_for_once_the_owner_listens_to_labels():
+    with closing(Bench(topics=[b"status/"])) as bench:
+        assert b"frame/" not in bench.upstream.topics
+        bench.inlet.subscribe(b"label/")
+        bench.step()
+        assert b"frame/" in bench.upstream.topics
+
+
+def test_pictures_are_asked_for_and_passed_on_only_while_somebody_wants_them():
+    with closing(Bench()) as bench:
+        assert b"preview/" not in bench.upstream.topics
+        bench.inlet.subscribe(b"preview/cam0")
+        bench.step()
+        assert b"preview/" in bench.upstream.topics
+        bench.capture.send(pack(PreviewHead("cam0", 0, 0, 1, 3, 2, 3, 2), np.zeros((2, 2, 3), np.uint8)))
+        bench.step()
+        assert len(bench.received("preview")) == 1
+        bench.inlet.unsubscribe(b"preview/cam0")
+        bench.step()
+        assert b"preview/" not in bench.upstream.topics
+
+
+def test_meter_is_sent_only_while_somebody_wants_it():
+    with closing(Bench()) as bench:
+        bench.send_frame(0)
+        assert bench.received("meter") == []
+        bench.inlet.subscribe(b"meter/")
+        bench.send_frame(1)
+        ((meter, raster),) = bench.received("meter")
+    assert meter.event_rate_hz == 10_000
+    assert (meter.power_w, meter.power_sensor) == (None, "not available")
+    assert raster.shape == (16,)
+    assert meter.latency_ms.send == 1.0
+
+
+def test_the_end_of_capture_is_the_end_of_the_stream_after_the_last_label():
+    with closing(Bench()) as bench:
+        bench.send_frame(0)
+        bench.capture.send(pack(Status("cam0", "capture", "ended", 1, text="cut short", exit_code=4)))
+        bench.step()
+        kinds = [
+            (message.type, getattr(message, "process", ""), getattr(message, "state", "")) for message, _ in bench.received()
+        ]
+    assert kinds[-2:] == [("status", "capture", "ended"), ("status", "inference", "ended")]
+    assert kinds.index(("label", "", "")) < len(kinds) - 2
+
+
+def test_the_hello_knows_source_and_network():
+    with closing(Bench()) as bench:
+        hello, _ = unpack(bench.bus.connect([b"hello/"]).receive(0))
+    assert (hello.source, hello.network, hello.classes) == ("cam0", "canned@0", ["left", "middle", "right"])
+    assert (hello.sensor_width, hello.frame_width, hello.delta_t_us, hello.n_time_bins) == (32, 32, 10_000, 4)
+    assert hello.control.startswith("inproc://")
+
+
+def test_hostile_bytes_are_counted_and_survived():
+    with closing(Bench()) as bench:
+        for parts in ([b"frame/cam0"], [b"frame/cam0", b"\xff", b""], [b"status/", b"{}"], [b"hello/x", b"\0" * 99]):
+            bench.capture.send(parts)
+        bench.step(4)
+        bench.send_frame(0)
+        assert len(bench.received("label")) == 1
+        bench.service.fail(ConfigurationError("over"))
+        assert bench.received("status")[-1][0].n_bad_messages == 4
+
+
+def test_a_frame_of_another_size_is_a_configuration_error():
+    with closing(Bench()) as bench:
+        head = FrameHead("cam0", 0, 0, 10, 0, 0, 3, 2, 1, 1)
+        bench.capture.send(pack(head, np.zeros((2, 2, 3), np.uint8)))
+        with pytest.raises(ConfigurationError, match="frame"):
+            bench.step()
+
+
+def test_reset_and_describe_are_answered_here_and_the_rest_passed_on():
+    with closing(Bench()) as bench:
+        assert bench.service.answer(Request("reset")).ok
+        assert bench.recogniser.n_resets == 1
+        assert '"canned@0"' in bench.service.answer(Request("describe")).text
