@@ -35,9 +35,9 @@ recordings: setup
 	$(BIN)/python -m training.make_recordings
 
 checkpoint: setup
-	$(BIN)/saccade train 'synthetic:gestures?clips=1500&seed=0' --test 'synthetic:gestures?clips=600&seed=500000' \
+	$(BIN)/saccade train 'synthetic:gestures?clips=1200&seed=0' --test 'synthetic:gestures?clips=600&seed=500000' \
 	  --network tim --set dim=96 --set n_heads=6 --set 'lif={"detach_membrane": false}' \
-	  --delta-t 25ms --bins 16 --size 64x64 --epochs 12 --batch 16 --rate 2e-3 --seed 0 \
+	  --delta-t 25ms --bins 16 --size 64x64 --epochs 10 --batch 16 --rate 1e-3 --seed 0 \
 	  --log training/runs/default.jsonl --out models/weights/default.safetensors
 
 clean:

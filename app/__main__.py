@@ -10,7 +10,7 @@ def main() -> None:
     from app.cli import app
 
     try:
-        result = app(sys.argv[1:], result_action="return_value", exit_on_error=False, print_error=True)
+        result = app.meta(sys.argv[1:], result_action="return_value")
     except SaccadeError as error:
         print(f"saccade: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

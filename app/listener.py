@@ -6,7 +6,7 @@ from threading import Event
 from time import monotonic
 
 from app.printer import LabelPrinter, silence_stdout
-from app.streaming import INTERRUPTED, is_end
+from app.streaming import INTERRUPTED, code_of_end, is_end
 from pipeline.bus import Subscriber
 from pipeline.codec import Message, topic_of, unpack
 from pipeline.schema.clock import host_ns
@@ -83,5 +83,5 @@ def _follow(url: str, inlet: Subscriber, printer: LabelPrinter, stop: Event, dea
             printer.take(gap)
         printer.take(message)
         if isinstance(message, Status) and is_end(message):
-            return message.exit_code
+            return code_of_end(message)
     return INTERRUPTED

@@ -132,7 +132,7 @@ class Run:
             if not self._plan.is_windowed:
                 self._printer.take(message)
             if isinstance(message, Status) and is_end(message) and not self._plan.is_windowed:
-                return message.exit_code
+                return code_of_end(message)
         return INTERRUPTED
 
     def _leave_window(self, workers: Workers, error: SaccadeError) -> int:
@@ -146,6 +146,15 @@ class Run:
 def is_end(status: Status) -> bool:
     """Whether this is the last word of a stream: all labels were published, or none will come any more."""
     return status.process == "inference" and status.state in ("ended", "failed")
+
+
+def code_of_end(status: Status) -> int:
+    """Give the exit code of a stream that ended; the error of one that failed is raised."""
+    if status.state != "failed":
+        return status.exit_code
+    error = SaccadeError(status.text)
+    error.exit_code = status.exit_code or 1
+    raise error
 
 
 def _read(parts: list[bytes]) -> Message | None:

@@ -14,14 +14,16 @@ from pipeline.codec import topic_of
 from pipeline.decision import DecisionSettings
 from pipeline.publishing import Endpoint
 from pipeline.schema.errors import SaccadeError
+from pipeline.schema.events import SensorSize, empty_events
+from pipeline.schema.frames import SpikeFrame
 from pipeline.schema.messages import Hello
 from pipeline.schema.recognition import Recogniser
+from pipeline.service import close_all
 
 if TYPE_CHECKING:
     from pipeline.binning import TimeBinner
     from pipeline.capture import CaptureService
     from pipeline.inference import InferenceService
-    from pipeline.schema.events import SensorSize
     from pipeline.sources.base import EventSource
 
 # Frames that may wait between capture and inference: enough to even out the scheduler, few enough to answer a seek at once.
@@ -45,7 +47,7 @@ def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
         opened.append(outlet)
         hellos = Subscriber(job.places.address("labels"), [topic_of("hello")])
     except SaccadeError:
-        _close_all(opened)
+        close_all(opened)
         source.close()
         raise
     service = CaptureService(source, outlet, hellos, control, _make_binner)
@@ -62,19 +64,18 @@ def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
 def open_paced_source(job: CaptureJob) -> "EventSource":
     """Open the source of a job: a camera as it is, a recording paced."""
     from pipeline.sources.registry import SourceOptions, open_source
-    from pipeline.sources.replay import ReplaySettings, ReplaySource
+    from pipeline.sources.replay import ReplaySettings, ReplaySource, measure_span
 
-    options: SourceOptions = {}
-    if job.chip is not None:
-        options["chip"] = job.chip
-    if job.stream is not None:
-        options["stream"] = job.stream
+    options: SourceOptions = {"chip": job.chip, "stream": job.stream}
     first = open_source(job.uri, **options)
     if first.info.is_live:
         return first
+    span = measure_span(first)
     settings = ReplaySettings(job.speed, job.is_looped, job.start_us, job.end_us)
-    waiting = [first]
-    return ReplaySource(lambda: waiting.pop() if waiting else open_source(job.uri, **options), settings)
+    replay = ReplaySource(lambda: open_source(job.uri, **options), settings)
+    if span is not None:
+        replay.first_us, replay.duration_us = span
+    return replay
 
 
 def build_inference(job: InferenceJob, stop: Event) -> "InferenceService":
@@ -94,7 +95,7 @@ def build_inference(job: InferenceJob, stop: Event) -> "InferenceService":
         recogniser = load_named_recogniser(job.network, job.readout)
         _warm_recogniser(recogniser)
     except SaccadeError:
-        _close_all(opened)
+        close_all(opened)
         raise
     hold_bins = max(1, -(-job.hold_us // recogniser.info.delta_t_us))
     settings = DecisionSettings(threshold=job.threshold, hold_bins=hold_bins)
@@ -120,9 +121,8 @@ def _control_beside(address: str) -> str:
     return f"{address}.control" if address.startswith("ipc://") else f"{address.rpartition(':')[0]}:0"
 
 
-def _make_binner(sensor_size: "SensorSize", wanted: Hello) -> "TimeBinner":
+def _make_binner(sensor_size: SensorSize, wanted: Hello) -> "TimeBinner":
     from pipeline.binning import TimeBinner
-    from pipeline.schema.events import SensorSize
 
     return TimeBinner(sensor_size, SensorSize(wanted.frame_width, wanted.frame_height), wanted.delta_t_us)
 
@@ -130,7 +130,6 @@ def _make_binner(sensor_size: "SensorSize", wanted: Hello) -> "TimeBinner":
 def _warm_binner() -> None:
     """Compile the binner's loop while inference loads its network, not when the first event waits."""
     from pipeline.binning import TimeBinner
-    from pipeline.schema.events import SensorSize, empty_events
 
     size = SensorSize(1, 1)
     list(TimeBinner(size, size, 1).push(empty_events(1)))
@@ -138,15 +137,8 @@ def _warm_binner() -> None:
 
 def _warm_recogniser(recogniser: Recogniser) -> None:
     """Let the first steps, which compile kernels and touch all weights, pass before the first frame waits."""
-    from pipeline.schema.frames import SpikeFrame
-
     width, height = recogniser.info.frame_size
     blank = SpikeFrame(np.zeros((2, height, width), np.uint8), 0, recogniser.info.delta_t_us, 0, 0)
     for _ in range(2):
         recogniser.step(blank)
     recogniser.reset()
-
-
-def _close_all(opened: list[Publisher | ControlServer] | list[Publisher]) -> None:
-    for closable in opened:
-        closable.close()

@@ -68,15 +68,17 @@ class DemoFeed:
     def send(self, request: Request) -> None:
         """Obey at once."""
         self.requests.append(request)
-        state, speed = self._state.state, self._state.speed
+        state, speed, is_looped = self._state.state, self._state.speed, self._state.is_looped
         if request.command in ("pause", "resume"):
             state = "paused" if request.command == "pause" else "running"
         elif request.command == "speed":
             speed = request.value or 0.0
+        elif request.command == "loop":
+            is_looped = bool(request.value)
         elif request.command == "seek":
             self._next_bin = int(request.value or 0) // DELTA_T_US
             self._time_us = float(self._next_bin * DELTA_T_US)
-        self._state = Status(source=_SOURCE, process="capture", state=state, speed=speed, host_ns=0)
+        self._state = Status(source=_SOURCE, process="capture", state=state, speed=speed, is_looped=is_looped, host_ns=0)
         self._status_ns = None
 
     def report(self) -> FeedReport:

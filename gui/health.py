@@ -72,13 +72,15 @@ class Health:
         """Where the source is and what may be asked of it."""
         capture = self._statuses.get("capture")
         is_fresh = self.report.reply != "" and now_ns - self.report.reply_ns < _NOTE_NS
+        first_us, extent_us = self._span(capture)
         return Playback(
-            position_us=self._now_us - (self._first_us or 0),
-            extent_us=self._extent_us,
+            position_us=max(self._now_us - first_us, 0),
+            extent_us=extent_us,
             is_paused=self._status_in("paused") is not None,
             speed=capture.speed if capture else 1.0,
             is_over=self._status_in("ended") is not None,
-            obstacle=self._obstacle(),
+            is_looped=capture.is_looped if capture else False,
+            obstacle=self._obstacle(capture),
             note=self.report.reply if is_fresh else "",
         )
 
@@ -94,10 +96,18 @@ class Health:
             n_pictures_skipped=self.report.n_pictures_skipped,
         )
 
-    def _obstacle(self) -> str:
+    def _span(self, capture: Status | None) -> tuple[int, int]:
+        """Sensor time of the beginning, and how long it lasts: the whole recording where it is known, else what was seen."""
+        if capture is not None and capture.duration_us > 0:
+            return capture.first_us, max(capture.duration_us, self._now_us - capture.first_us)
+        return self._first_us or 0, self._extent_us
+
+    def _obstacle(self, capture: Status | None) -> str:
         """Why nothing can be asked of the other side, empty when it can."""
         if self._status_in("failed") is not None:
             return "It failed: nobody is left to answer."
+        if capture is not None and capture.is_live:
+            return "The source is live: only a recording can be held, sought or played at another speed."
         return "" if self.report.can_control else "This bus announced no address for requests."
 
     def _status_in(self, state: str) -> Status | None:

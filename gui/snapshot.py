@@ -148,8 +148,9 @@ class Numbers:
 class Playback:
     """Where the source is, in microseconds since its first event, and what may be asked of it.
 
-    `extent_us` is the furthest time seen so far; `obstacle` says why nothing can be asked, empty when it can;
-    `note` is the last answer to a request that could not be fulfilled.
+    `extent_us` is how long the recording is, or the furthest time seen so far where nobody knows; `is_looped` is what the source
+    says of itself; `obstacle` says why nothing can be asked, empty when it can; `note` is the last answer to a request that
+    could not be fulfilled.
     """
 
     position_us: int = 0
@@ -157,6 +158,7 @@ class Playback:
     is_paused: bool = False
     speed: float = 1.0
     is_over: bool = False
+    is_looped: bool = False
     obstacle: str = ""
     note: str = ""
 

@@ -78,25 +78,28 @@ def show_feed(feed: Feed, url: str, *, title: str, screenshot: Path | None = Non
 class Player:
     """One turn of the window: messages into the state, the state onto the board."""
 
-    def __init__(self, feed: Feed, state: WindowState, board: "Board") -> None:
+    def __init__(self, feed: Feed, state: WindowState, board: "Board", clock: Callable[[], int] = host_ns) -> None:
         self._feed = feed
         self._state = state
         self._board = board
+        self._clock = clock
 
     def step(self) -> None:
         """Take what arrived since the last turn and draw."""
         for arrival in self._feed.drain():
             self._state.apply(arrival.message, arrival.array, arrival.arrived_ns)
         self._state.apply_report(self._feed.report())
-        self._board.draw(self._state.snapshot(host_ns()))
+        self._board.draw(self._state.snapshot(self._clock()))
 
 
 def require_qt() -> None:
-    """Load Qt; MissingExtraError when it is not installed, SaccadeError when it cannot work here."""
+    """Load Qt and pyqtgraph; MissingExtraError when one is not installed, SaccadeError when it cannot work here."""
     try:
         import_module("PySide6.QtWidgets")
+        # after Qt: it takes the binding that is already loaded
+        import_module("pyqtgraph")
     except ModuleNotFoundError as error:
-        raise MissingExtraError("gui", "PySide6") from error
+        raise MissingExtraError("gui", "PySide6 and pyqtgraph") from error
     except ImportError as error:
         raise SaccadeError(
             f"Qt cannot start, a shared library is missing: {error}; "

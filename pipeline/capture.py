@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 
 from pipeline.binning import TimeBinner
 from pipeline.bus import ControlServer, Inlet, Outlet
-from pipeline.codec import pack, topic_of, unpack
+from pipeline.codec import pack, topic_of
 from pipeline.filters import FilterSettings, apply_filters, filtered_size
-from pipeline.publishing import EventsPublisher, FramePublisher, State, StatusBoard
-from pipeline.schema.errors import SaccadeError, UsageError, WireError
+from pipeline.publishing import EventsPublisher, FramePublisher, State, StatusBoard, read_wish
+from pipeline.schema.errors import SaccadeError, UsageError
 from pipeline.schema.events import Events, SensorSize
 from pipeline.schema.messages import Hello, Reply, Request
+from pipeline.service import close_all
 from pipeline.sources.base import EventSource
 from pipeline.sources.replay import ReplaySource, command_replay
 
@@ -41,7 +42,7 @@ class CaptureService:
         self._make_binner, self._filters = make_binner, filters or FilterSettings()
         self._replay = source if isinstance(source, ReplaySource) else None
         self._size = filtered_size(info.sensor_size, self._filters)
-        self._board = StatusBoard([outlet], "capture", info.name)
+        self._board = StatusBoard([outlet], "capture", info.name, is_live=info.is_live)
         self._frames = FramePublisher(outlet, info.name, self._board)
         self._events = EventsPublisher(outlet, info.name, self._size)
         self._wanted: Hello | None = None
@@ -61,11 +62,8 @@ class CaptureService:
             self._end()
         else:
             self._draw(self._packets)
-        self._board.beat(
-            n_dropped_frames=self._outlet.n_dropped[b"frame"],
-            n_bad_messages=self._control.n_bad_messages + self._outlet.n_bad_messages,
-            speed=self._replay.speed if self._replay is not None else 1.0,
-        )
+        self._note_health()
+        self._board.beat()
         return True
 
     def answer(self, request: Request) -> Reply:
@@ -79,6 +77,7 @@ class CaptureService:
             text = command_replay(self._replay, request)
         except UsageError as error:
             return Reply(ok=False, text=str(error))
+        self._board.hurry()
         return Reply(ok=True, text=text)
 
     def fail(self, error: SaccadeError) -> None:
@@ -87,29 +86,16 @@ class CaptureService:
 
     def close(self) -> None:
         """Release source and sockets."""
-        self._source.close()
-        self._hellos.close()
-        self._control.close()
-        self._outlet.close()
+        close_all([self._source, self._hellos, self._control, self._outlet])
 
     def _wait_for_work(self) -> None:
-        parts = self._hellos.receive(_IDLE_MS)
-        if parts is not None:
-            self._note_hello(parts)
+        self._wanted = read_wish(self._hellos.receive(_IDLE_MS)) or self._wanted
         has_ended = self._board.status.state == "ended"
         is_revived = self._replay is not None and self._replay.is_seeking
         if self._wanted is None or (has_ended and not is_revived):
             return
         if self._outlet.has_subscriber(topic_of("frame", self._source.info.name)):
             self._packets = self._source.packets()
-
-    def _note_hello(self, parts: list[bytes]) -> None:
-        try:
-            message, _ = unpack(parts)
-        except WireError:
-            return
-        if isinstance(message, Hello) and message.frame_width and message.frame_height and message.delta_t_us:
-            self._wanted = message
 
     def _draw(self, packets: Iterator[Events]) -> None:
         packet = next(packets, None)
@@ -128,6 +114,14 @@ class CaptureService:
         self._frames.send(self._binner.push(events))
         if self._replay is not None:
             self._frames.send(self._binner.advance(reached_us))
+
+    def _note_health(self) -> None:
+        board, replay = self._board, self._replay
+        n_bad = self._control.n_bad_messages + self._outlet.n_bad_messages
+        board.note(n_dropped_frames=self._outlet.n_dropped[b"frame"], n_bad_messages=n_bad)
+        if replay is not None:
+            board.note(first_us=replay.first_us or 0, duration_us=replay.duration_us)
+            board.note(speed=replay.speed, is_looped=replay.is_looped)
 
     def _end(self) -> None:
         self._flush()

@@ -7,15 +7,15 @@ import msgspec
 from pipeline.bus import ControlClient, ControlServer, Inlet
 from pipeline.codec import pack, topic_of, unpack
 from pipeline.decision import DecisionSettings, DecisionState, decide
-from pipeline.labelling import Judged, make_hello, make_label, make_meter
+from pipeline.labelling import Judged, find_gap, join_hellos, make_hello, make_label, make_meter
 from pipeline.power import PowerMeter, PowerReading
 from pipeline.publishing import Endpoint, StatusBoard, greet, send_wanted
 from pipeline.schema.clock import NS_PER_MS, host_ns
 from pipeline.schema.errors import SaccadeError, WireError
 from pipeline.schema.frames import SpikeFrame
-from pipeline.schema.messages import FrameHead, Gap, Hello, Reply, Request, Status
+from pipeline.schema.messages import FrameHead, Hello, Reply, Request, Status
 from pipeline.schema.recognition import Recogniser
-from pipeline.service import Pulse, n_lost_between
+from pipeline.service import Pulse, close_all
 
 _RECEIVE_MS = 20
 _POWER_NS = 200 * NS_PER_MS
@@ -83,22 +83,16 @@ class InferenceService:
 
     def close(self) -> None:
         """Release the sockets and the sensor of power."""
-        self._inlet.close()
-        self._control.close()
-        self._capture.close()
-        self._power.close()
-        for outlet in self._outlets:
-            outlet.close()
+        close_all([self._inlet, self._control, self._capture, self._power, *self._outlets])
 
     def _is_wanted(self, kind: str) -> bool:
         topic = topic_of(kind, self._hello.source)
         return any(outlet.has_subscriber(topic) for outlet in self._outlets)
 
     def _follow_demand(self) -> None:
-        source = self._hello.source
         wanted = {kind for kind in _ON_DEMAND if self._is_wanted(kind)}
-        if "frame" in self._subscribed or (source and self._outlets[0].has_subscriber(topic_of("label", source))):
-            wanted.add("frame")
+        is_owner_there = self._hello.source and self._outlets[0].has_subscriber(topic_of("label", self._hello.source))
+        wanted |= {"frame"} if is_owner_there or "frame" in self._subscribed else set()
         for kind in wanted - self._subscribed:
             self._inlet.subscribe(topic_of(kind))
         for kind in self._subscribed - wanted:
@@ -117,8 +111,7 @@ class InferenceService:
             self._recognise(frame, message, received_ns)
         elif isinstance(message, Hello):
             self._board.note(source=message.source)
-            width, height = message.sensor_width, message.sensor_height
-            self._hello = msgspec.structs.replace(self._hello, source=message.source, sensor_width=width, sensor_height=height)
+            self._hello = join_hellos(self._hello, message)
             greet(self._endpoints, self._hello)
         else:
             send_wanted(self._outlets, list(parts))
@@ -145,11 +138,10 @@ class InferenceService:
         last, self._last = self._last, head
         if last is None:
             return
-        n_lost = n_lost_between(last.seq, head.seq)
-        if n_lost:
-            self._board.count(n_gaps=n_lost)
-            topic = topic_of("frame", head.source).decode()
-            send_wanted(self._outlets, pack(Gap(head.source, topic, last.seq, n_lost, host_ns())))
+        gap = find_gap(last, head, host_ns())
+        if gap is not None:
+            self._board.count(n_gaps=gap.n_lost)
+            send_wanted(self._outlets, pack(gap))
         if head.seq != last.seq + 1 or head.start_us != last.end_us:
             self._reset()
 

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
+from pipeline.codec import topic_of
 from pipeline.decision import Decision
 from pipeline.power import PowerReading
 from pipeline.schema.clock import NS_PER_MS, US_PER_S
-from pipeline.schema.messages import NOTHING, FrameHead, Hello, Label, LabelLatency, Meter, StageLatency
+from pipeline.schema.messages import NOTHING, FrameHead, Gap, Hello, Label, LabelLatency, Meter, StageLatency
 from pipeline.schema.recognition import Prediction, RecogniserInfo
+from pipeline.service import n_lost_between
 
 # Classes named in a label; a window shows no more, a program that needs all scores has few classes.
 _N_TOP = 5
@@ -40,6 +43,13 @@ def make_hello(info: RecogniserInfo) -> Hello:
     )
 
 
+def join_hellos(ours: Hello, captures: Hello) -> Hello:
+    """Give our hello with what capture's knows: the source and its sensor."""
+    return msgspec.structs.replace(
+        ours, source=captures.source, sensor_width=captures.sensor_width, sensor_height=captures.sensor_height
+    )
+
+
 def make_label(judged: Judged, info: RecogniserInfo, now_ns: int) -> Label:
     """Give the label of this bin, published at host time `now_ns`."""
     head, decision, prediction = judged.head, judged.decision, judged.prediction
@@ -67,6 +77,14 @@ def make_label(judged: Judged, info: RecogniserInfo, now_ns: int) -> Label:
         energy_uj=prediction.energy_uj,
         network=info.network,
     )
+
+
+def find_gap(last: FrameHead, head: FrameHead, now_ns: int) -> Gap | None:
+    """Give the gap between two frames received one after the other; None when none is missing."""
+    n_lost = n_lost_between(last.seq, head.seq)
+    if n_lost == 0:
+        return None
+    return Gap(head.source, topic_of("frame", head.source).decode(), last.seq, n_lost, now_ns)
 
 
 def make_meter(judged: Judged, reading: PowerReading, now_ns: int) -> Meter:

@@ -6,9 +6,10 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from pipeline.bus import Outlet
-from pipeline.codec import Parts, pack, topic_of
+from pipeline.codec import Part, Parts, pack, topic_of, unpack
 from pipeline.preview import RATE_HZ, PreviewBuilder
 from pipeline.schema.clock import NS_PER_S, US_PER_S, host_ns
+from pipeline.schema.errors import WireError
 from pipeline.schema.events import Events, SensorSize
 from pipeline.schema.frames import SpikeFrame
 from pipeline.schema.messages import EventsHead, FrameHead, Hello, PreviewHead, Status
@@ -31,6 +32,17 @@ def greet(endpoints: Iterable[Endpoint], hello: Hello) -> None:
         outlet.greet_with(pack(msgspec.structs.replace(hello, control=control)))
 
 
+def read_wish(parts: Sequence[Part] | None) -> Hello | None:
+    """Read the hello of an inference process, which says what frames it wants; None when this is none."""
+    try:
+        message = unpack(parts)[0] if parts is not None else None
+    except WireError:
+        return None
+    if isinstance(message, Hello) and message.frame_width and message.frame_height and message.delta_t_us:
+        return message
+    return None
+
+
 def send_wanted(outlets: Iterable[Outlet], parts: Parts) -> None:
     """Publish on every outlet where somebody subscribed to the topic."""
     topic = bytes(parts[0])
@@ -42,12 +54,12 @@ def send_wanted(outlets: Iterable[Outlet], parts: Parts) -> None:
 class StatusBoard:
     """Health of one process: growing counters, a state, and a message of both once a second and at every change of state."""
 
-    def __init__(self, outlets: Sequence[Outlet], process: Process, source: str = "") -> None:
+    def __init__(self, outlets: Sequence[Outlet], process: Process, source: str = "", *, is_live: bool = False) -> None:
         self._outlets = outlets
         self._pulse = Pulse(HEARTBEAT_NS)
         # what the last event rate was measured from: events and sensor time then
         self._last = (0, 0)
-        self.status = Status(source, process, "starting", host_ns())
+        self.status = Status(source, process, "starting", host_ns(), is_live=is_live)
 
     def note(self, **values: int | float | str) -> None:
         """Write these fields of the status without telling anybody yet."""
@@ -62,11 +74,10 @@ class StatusBoard:
         self.note(state=state, text=text, exit_code=exit_code)
         self._send()
 
-    def beat(self, **values: int | float) -> None:
-        """Once a second: write these fields, measure the event rate per second of sensor time, and tell."""
+    def beat(self) -> None:
+        """Once a second: measure the event rate per second of sensor time, and tell."""
         if not self._pulse.is_due(host_ns()):
             return
-        self.note(**values)
         n_events, t_us = self._last
         elapsed_us = self.status.sensor_t_us - t_us
         new = self.status.n_events - n_events
@@ -74,6 +85,10 @@ class StatusBoard:
         self.note(event_rate_hz=new * US_PER_S / elapsed_us if elapsed_us > 0 and new > 0 and t_us else 0.0)
         self._last = (self.status.n_events, self.status.sensor_t_us)
         self._send()
+
+    def hurry(self) -> None:
+        """Let the next beat come at once: something changed that people wait to see."""
+        self._pulse = Pulse(HEARTBEAT_NS)
 
     def _send(self) -> None:
         self.note(host_ns=host_ns())

@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from threading import Event
 from types import FrameType
 from typing import Protocol
@@ -11,6 +11,20 @@ from pipeline.schema.clock import NS_PER_S
 from pipeline.schema.errors import SaccadeError
 
 HEARTBEAT_NS = NS_PER_S
+
+
+class Closable(Protocol):
+    """Something to be released."""
+
+    def close(self) -> None:
+        """Release it; may be called twice."""
+        ...
+
+
+def close_all(closables: Iterable[Closable]) -> None:
+    """Release these, in this order."""
+    for closable in closables:
+        closable.close()
 
 
 class Service(Protocol):

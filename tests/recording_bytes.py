@@ -2,14 +2,10 @@
 
 import struct
 from collections.abc import Iterable
-from pathlib import Path
 
 import flatbuffers
 import lz4.frame
 import zstandard
-
-from pipeline.schema.events import Events, SensorSize
-from pipeline.sinks.registry import open_sink
 
 DVS128_CHIP = b"ch.unizh.ini.jaer.chip.retina.DVS128"
 DAVIS240_CHIP = b"eu.seebetter.ini.chips.davis.DAVIS240C"
@@ -46,7 +42,9 @@ def special(t: int, kind: int) -> bytes:
     return struct.pack("<Ii", kind << 1 | 1, t)
 
 
-def packet3(events: Iterable[bytes], *, kind: int = 1, source: int = 1, overflow: int = 0, capacity: int | None = None) -> bytes:
+def packet3(
+    events: Iterable[bytes], *, kind: int = 1, source: int = 1, overflow: int = 0, capacity: int | None = None
+) -> bytes:
     """One AEDAT 3.1 packet; unused capacity is filled with zeros."""
     bodies = list(events)
     n = len(bodies)
@@ -130,10 +128,3 @@ def aedat4(packets: Iterable[bytes], *, compression: int = 0, xml: str | None = 
         return header4(compression, -2, xml) + body
     position = len(header4(compression, 1, xml)) + len(body)
     return header4(compression, position, xml) + body + packed4(table4(), compression)
-
-
-def write(path: Path, sensor: SensorSize, events: Events, *, compression: str | None = None, format: str | None = None) -> bytes:
-    """Bytes of a recording by our own writer, for tests that damage or compare it."""
-    with open_sink(path, sensor, format=format, compression=compression) as sink:
-        sink.write(events)
-    return path.read_bytes()

@@ -87,7 +87,7 @@ EXPERIMENTS = {
         _held_out("labelled/nmnist_small/nmnist_small.npz"),
         Binning(delta_t_us=30_000, size=(32, 32), n_time_bins=10),
         {"dim": 96, "depth": 2, "n_heads": 6, "pools": "0111", "lif": {"detach_membrane": False}},
-        Recipe(epochs=30, batch=16, learning_rate=2e-3, augmentation=Augmentation(0.06, 0.12, 12.0, 0.1)),
+        Recipe(epochs=30, batch=16, learning_rate=1e-3, augmentation=Augmentation(0.05, 0.08, 8.0, 0.1)),
         "0.876 (220/251) on the holdout of the MANIFEST",
     ),
     "objects": Experiment(
@@ -144,7 +144,7 @@ def run(name: str, data: Path, seeds: list[int]) -> dict[str, Any]:
         "linear_same_split": linear,
         "linear_manifest": experiment.yardstick,
         "runs": runs,
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__},
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": str(torch.__version__)},
         "date": wall_clock().date().isoformat(),
         "command": f"python -m training.real_sets {name} --seeds {','.join(map(str, seeds))}",
     }

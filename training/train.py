@@ -37,6 +37,7 @@ class Recipe:
     warmup: float = 0.1
     final_rate: float = 1e-5
     smoothing: float = 0.1
+    clip_norm: float = 1.0
     loss: Loss = "tet"
     seed: int = 0
     augmentation: Augmentation = MILD
@@ -47,11 +48,16 @@ def batches(clips: ClipSet, binning: Binning, recipe: Recipe, epoch: int) -> Ite
     rng = np.random.default_rng((recipe.seed, epoch))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     order = rng.permutation(len(clips))
-    for start in range(0, len(order) - recipe.batch // 2, recipe.batch):
+    for start in _starts(len(order), recipe.batch):
         chosen = order[start : start + recipe.batch]
         pieces = [_random_window(clips, int(i), binning.n_time_bins, rng) for i in chosen]
         counts = torch.from_numpy(np.stack(pieces, axis=1)).to(torch.float32)
         yield augment(counts, recipe.augmentation, generator), torch.from_numpy(clips.labels[chosen])
+
+
+def _starts(n_clips: int, batch: int) -> range:
+    """Where batches start; a last one of at most half the size is left out for this epoch, unless it is the only one."""
+    return range(0, max(1, n_clips - batch // 2), batch)
 
 
 def _random_window(clips: ClipSet, i: int, n_time_bins: int, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -81,7 +87,7 @@ def fit(network: nn.Module, clips: ClipSet, binning: Binning, recipe: Recipe, re
     """Train `network` in place; `report` gets one dictionary after each step, with `epoch`, `step`, `loss`, `accuracy`."""
     torch.manual_seed(recipe.seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    n_steps = recipe.epochs * sum(1 for _ in range(0, len(clips) - recipe.batch // 2, recipe.batch))
+    n_steps = recipe.epochs * len(_starts(len(clips), recipe.batch))
     step, begun = 0, host_ns()
     network.train()
     for epoch in range(recipe.epochs):
@@ -93,6 +99,7 @@ def fit(network: nn.Module, clips: ClipSet, binning: Binning, recipe: Recipe, re
             loss = loss_of(logits, labels, recipe)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+            nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
             optimiser.step()
             step += 1
             correct = (logits.detach().mean(dim=0).argmax(dim=1) == labels).float().mean().item()
@@ -118,7 +125,7 @@ def train_checkpoint(
         delta_t_us=binning.delta_t_us,
         n_time_bins=binning.n_time_bins,
         size=binning.size,
-        training={"recipe": asdict(recipe), "n_clips": len(clips), "torch": torch.__version__, "device": "cpu"},
+        training={"recipe": asdict(recipe), "n_clips": len(clips), "torch": str(torch.__version__), "device": "cpu"},
         licence="Apache-2.0",
     )
     return network, info

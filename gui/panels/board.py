@@ -87,8 +87,9 @@ class Board(QWidget):
         left.addWidget(self._events, 1)
         left.addWidget(self._timeline)
         left.addWidget(self._energy)
-        right.addWidget(self._prediction, 5)
-        right.addWidget(self._raster, 7)
+        # as tall as its rows are; the raster takes what is left
+        right.addWidget(self._prediction)
+        right.addWidget(self._raster, 1)
         middle = QHBoxLayout()
         middle.addLayout(left, 5)
         middle.addLayout(right, 7)

@@ -2,14 +2,18 @@
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QPointF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from pyqtgraph import PlotCurveItem, ViewBox, mkPen
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from gui.theme import ACCENT
+from gui.panels.canvas import Canvas
+from gui.theme import ACCENT, SURFACE
 
 _HEIGHT_PX = 52
 _FILL_ALPHA = 40
+# Room over the highest point, as a share of it, so that its line is not cut.
+_HEADROOM = 0.04
 
 
 class Curve(QWidget):
@@ -17,47 +21,33 @@ class Curve(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._values = np.zeros(0)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        fill = QColor(ACCENT)
+        fill.setAlpha(_FILL_ALPHA)
+        # one pixel wide: Qt draws thin lines many times faster than broad ones
+        self._curve = PlotCurveItem(pen=mkPen(ACCENT, width=1), brush=fill, fillLevel=0.0, connect="finite", antialias=True)
+        self._range = ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.0)
+        self._range.disableAutoRange()
+        self._range.addItem(self._curve)
+        canvas = Canvas(SURFACE)
+        canvas.setMinimumSize(1, 1)
+        canvas.setCentralItem(self._range)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(canvas)
+        self._extent = (0, 0.0)
 
     def show_values(self, values: npt.NDArray[np.float64]) -> None:
         """Show these."""
-        self._values = values
-        self.update()
+        if len(values) == 0 and self._extent[0] == 0:
+            return
+        top = float(np.nanmax(values, initial=0.0))
+        self._curve.setData(values)
+        if (len(values), top) != self._extent:
+            self._extent = (len(values), top)
+            ceiling = (top or 1.0) * (1 + _HEADROOM)
+            self._range.setRange(xRange=(0, max(len(values) - 1, 1)), yRange=(0, ceiling), padding=0)
 
     def sizeHint(self) -> QSize:
         """A strip of three text lines."""
         return QSize(120, _HEIGHT_PX)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint each stretch of known numbers."""
-        del event
-        known = np.isfinite(self._values)
-        if not known.any():
-            return
-        top = max(float(self._values[known].max()), np.finfo(float).tiny)
-        x = np.linspace(0, self.width() - 1, len(self._values))
-        y = self.height() - 1 - self._values / top * (self.height() - 3)
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for start, stop in _stretches(known):
-            self._paint_stretch(painter, x[start:stop], y[start:stop])
-        painter.end()
-
-    def _paint_stretch(self, painter: QPainter, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> None:
-        points = [QPointF(*point) for point in zip(x.tolist(), y.tolist(), strict=True)]
-        floor = float(self.height())
-        fill = QColor(ACCENT)
-        fill.setAlpha(_FILL_ALPHA)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(fill)
-        painter.drawPolygon(QPolygonF([QPointF(points[0].x(), floor), *points, QPointF(points[-1].x(), floor)]))
-        # one pixel wide: Qt draws thin lines many times faster than broad ones
-        painter.setPen(QPen(QColor(ACCENT), 1))
-        painter.drawPolyline(QPolygonF(points))
-
-
-def _stretches(known: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Start and stop of every run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], known, [False])).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

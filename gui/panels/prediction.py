@@ -1,7 +1,7 @@
 """The prediction: the stable label large, its confidence, and one bar for each class."""
 
 from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from gui.snapshot import Answer, ScoreRow, Snapshot
@@ -28,9 +28,15 @@ _LONG_LABEL_POINTS = 19.0
 # Longer names than this would fill more than two large lines.
 _LONG_LABEL = 18
 _CONFIDENCE_POINTS = 15.0
-# Wide enough for a dozen large letters in a line; fixed, so that the bars stand still when the label changes.
-_WORDS_PX = 250
+# Wide enough for a dozen large letters in a line, but no more than a share of a narrow card. Never as wide as the words are,
+# so that the bars stand still when the label changes.
+_WORDS_PX = 280
+_WORDS_SHARE = 0.4
 _ROW_PX = 30.0
+# Rows of this many classes have their full height; more share it, so that the raster below keeps its room.
+_N_FULL_ROWS = 8
+# Rows that are reckoned with before the first answer.
+_N_EXPECTED_ROWS = 8
 _DOT_PX = 8.0
 # What rounds to 0 % has no bar.
 _SMALLEST_BAR = 0.005
@@ -47,20 +53,23 @@ class PredictionPanel(Card):
         self._remark = text_label("", FAINT, CAPTION_POINTS)
         self._remark.setWordWrap(True)
         self._bars = _ScoreBars()
-        block = QWidget()
-        block.setFixedWidth(_WORDS_PX)
-        words = QVBoxLayout(block)
+        self._block = QWidget()
+        words = QVBoxLayout(self._block)
         words.setContentsMargins(0, 0, 0, 0)
-        words.setSpacing(4)
-        words.addStretch(1)
+        words.setSpacing(2)
         for widget in (self._label, self._confidence, self._remark):
             words.addWidget(widget)
         words.addStretch(1)
         columns = QHBoxLayout()
         columns.setSpacing(16)
-        columns.addWidget(block)
+        columns.addWidget(self._block)
         columns.addWidget(self._bars, 1)
         self.body.addLayout(columns, 1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Share the new width between words and bars."""
+        super().resizeEvent(event)
+        self._block.setFixedWidth(min(_WORDS_PX, int(_WORDS_SHARE * self.width())))
 
     def draw(self, snapshot: Snapshot) -> None:
         """Show the newest answer."""
@@ -72,6 +81,7 @@ class PredictionPanel(Card):
         else:
             colour = TEXT if answer.is_settled else DIM
             self._say(format_label(answer.label), colour, f"{100 * answer.confidence:.0f} %", _remark(answer))
+        self._confidence.setVisible(answer is not None and not answer.is_nothing)
         if answer is not None:
             self._bars.show_rows(answer.rows, is_quiet=answer.is_nothing)
 
@@ -95,24 +105,26 @@ class _ScoreBars(QWidget):
         super().__init__()
         self._rows: tuple[ScoreRow, ...] = ()
         self._is_quiet = False
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
 
     def show_rows(self, rows: tuple[ScoreRow, ...], *, is_quiet: bool) -> None:
         """Draw these rows; quiet ones without accent."""
         if (rows, is_quiet) != (self._rows, self._is_quiet):
+            if len(rows) != len(self._rows):
+                self.updateGeometry()
             self._rows, self._is_quiet = rows, is_quiet
             self.update()
 
     def sizeHint(self) -> QSize:
-        """Room for twelve rows."""
-        return QSize(300, int(8 * _ROW_PX))
+        """Room for the rows."""
+        return QSize(300, int(min(len(self._rows) or _N_EXPECTED_ROWS, _N_FULL_ROWS) * _ROW_PX))
 
     def minimumSizeHint(self) -> QSize:
         """Room for a few narrow rows."""
         return QSize(180, int(4 * _ROW_PX))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint every row, centred as a block."""
+        """Paint every row, from the top."""
         del event
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -130,9 +142,8 @@ class _ScoreBars(QWidget):
         name_px = max(metrics.horizontalAdvance(format_label(row.name)) for row in self._rows) + _DOT_PX + 8
         name_px = min(name_px, 0.6 * self.width())
         number_px = metrics.horizontalAdvance("100 %") + 8
-        top = (self.height() - row_px * len(self._rows)) / 2
         for place, row in enumerate(self._rows):
-            area = QRectF(0, top + place * row_px, self.width(), row_px)
+            area = QRectF(0, place * row_px, self.width(), row_px)
             self._paint_row(painter, area, row, (name_px, number_px))
 
     def _paint_row(self, painter: QPainter, area: QRectF, row: ScoreRow, columns: tuple[float, float]) -> None:

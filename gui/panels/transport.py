@@ -33,6 +33,7 @@ class TransportPanel(QFrame):
         self.setObjectName("card")
         self._playback = Playback()
         self._shows_play = False
+        self._was_looped = False
         self._pause = _button("pause", "Pause or resume (Space)", self.toggle_pause)
         self._restart = _button("restart", "From the beginning (Home)", self.restart)
         self._slower = _button("minus", "Slower (−)", lambda: self.change_speed(-1))
@@ -60,6 +61,7 @@ class TransportPanel(QFrame):
         self._note.show_text(playback.note)
         self._note.setVisible(bool(playback.note))
         self._enable(playback)
+        self._follow_loop(playback)
         if not self._slider.isSliderDown():
             with QSignalBlocker(self._slider):
                 self._slider.setRange(0, max(playback.extent_us // _US_PER_STEP, 1))
@@ -102,6 +104,12 @@ class TransportPanel(QFrame):
         if not self._playback.obstacle:
             self.requested.emit(Request(command=command, value=value))
 
+    def _follow_loop(self, playback: Playback) -> None:
+        """Show what the source says once it says something new, or refused: a fresh click is ahead of its answer."""
+        if playback.is_looped != self._was_looped or playback.note:
+            self._was_looped = playback.is_looped
+            self._loop.setChecked(playback.is_looped)
+
     def _enable(self, playback: Playback) -> None:
         for widget in (self._pause, self._restart, self._slower, self._faster, self._loop, self._slider):
             set_usable(widget, playback.obstacle)
@@ -142,7 +150,7 @@ class _SeekSlider(QSlider):
 
 def _describe_position(playback: Playback) -> str:
     position = format_clock(playback.position_us)
-    # on the first pass the end is not known yet
+    # of a stream, or on a first pass nobody measured, the end is not known
     return f"{position} / {format_clock(playback.extent_us)}" if playback.extent_us > playback.position_us else position
 
 

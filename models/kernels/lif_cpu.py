@@ -1,6 +1,6 @@
 """Numba CPU twin of `models.functional.lif` for float32: all T bins in one pass over memory, forward and backward.
 
-Agreement with the plain step is tested; the gain is measured by `benchmarks/neuron.py`.
+Agreement with the plain step is tested; the gain is measured by `python benchmarks/neuron.py`.
 """
 
 import math

@@ -135,6 +135,8 @@ class Aedat2Source(FileSource):
 
     def __init__(self, path: Path, handle: BufferedReader, *, name: str, chip: str | None = None) -> None:
         lines, self._data_start = read_header(handle, path.stat().st_size)
+        if not lines:
+            raise InputError(f"{path}: the first line of this AEDAT 2.0 file is damaged; nothing can be read")
         chip = require_chip(chip) if chip else _chip_of(path, handle, lines, self._data_start)
         self._layout = layout_of(chip)
         super().__init__(path, SourceInfo(name, "AEDAT 2.0", chip.upper(), CHIPS[chip]), handle)
@@ -168,14 +170,21 @@ def read_header(handle: BufferedReader, n_bytes: int) -> tuple[list[bytes], int]
     while start < _MAX_HEADER_BYTES:
         line = handle.readline(_MAX_LINE_BYTES)
         if not _is_comment(line, lines[0] if lines else line):
-            break
+            # a file that ends within a line of text was cut off in its header
+            is_cut = bool(lines) and start + len(line) == n_bytes and _is_comment(line.rstrip(b"\r") + b"\r\n", b"\r\n")
+            return lines, n_bytes if is_cut else _without_doubtful(lines, start, n_bytes)
         lines.append(line)
         start += len(line)
         if line.rstrip() == END_OF_HEADER:
             return lines, start
+    return lines, start
+
+
+def _without_doubtful(lines: list[bytes], start: int, n_bytes: int) -> int:
+    """Where the data start when the last lines may be records: before them, if they leave no whole number of records."""
     while len(lines) > 1 and (n_bytes - start) % RECORD_BYTES and _is_doubtful(lines[-1]):
         start -= len(lines.pop())
-    return lines, start
+    return start
 
 
 def _is_comment(line: bytes, first: bytes) -> bool:

@@ -23,6 +23,7 @@ from pipeline.sources.file import BLOCK_BYTES, FileSource
 from pipeline.sources.ordering import FELL, HELD, IMPOSSIBLE, LEAP_US, DecodeState, allocate, order, signed
 
 MAGICS = {b"#!AER-DAT3.0": "AEDAT 3.0", b"#!AER-DAT3.1": "AEDAT 3.1"}
+_MAGIC_BYTES = 12
 END_OF_HEADER = b"#!END-HEADER"
 PACKET_HEADER_BYTES = 28
 SPECIAL, POLARITY = 0, 1
@@ -266,7 +267,7 @@ def read_header(path: Path, handle: BufferedReader) -> tuple[str, list[bytes], i
     """Name of the format, header lines, and the offset of the first packet; InputError if the header has no end."""
     handle.seek(0)
     lines = [handle.readline(_MAX_LINE_BYTES).rstrip()]
-    format_name = MAGICS[lines[0]]
+    format_name = MAGICS[lines[0][:_MAGIC_BYTES]]
     start = handle.tell()
     while start < _MAX_HEADER_BYTES:
         line = handle.readline(_MAX_LINE_BYTES)

@@ -21,10 +21,12 @@ from pipeline.schema.events import Events, SensorSize
 from pipeline.sources import aedat4_tables as tables
 from pipeline.sources.base import SourceInfo
 from pipeline.sources.compression import MAX_UNPACKED_BYTES, Method, unpack
-from pipeline.sources.file import BLOCK_BYTES, FileSource
+from pipeline.sources.file import FileSource
 from pipeline.sources.ordering import FELL, HELD, IMPOSSIBLE, LEAP_US, NO_RESET, DecodeState, allocate, order, signed
 
 _MAX_HEADER_BYTES = 1 << 24
+# Records decoded in one go: small packets are joined up to here, so that calls do not outweigh the work.
+_BATCH_BYTES = 1 << 18
 _MAX_DIGITS = 9  # of a stream id (int32) or a width
 _UNKNOWN_SIZE = SensorSize(0, 0)
 # Coordinates are int16, read as unsigned; a sensor this wide lets every valid one pass while its size is being found.
@@ -91,7 +93,7 @@ class Aedat4Source(FileSource):
         for piece in self._event_bytes():
             pieces.append(piece)
             n_bytes += len(piece)
-            if n_bytes >= BLOCK_BYTES:
+            if n_bytes >= _BATCH_BYTES:
                 yield self._decode_block(pieces)
                 pieces, n_bytes = [], 0
         if pieces:

@@ -11,7 +11,7 @@ Method = Literal["none", "lz4", "zstd"]
 
 # Larger than any packet that cameras or writers make (1 MiB and below), small enough that a forged one cannot fill the memory.
 MAX_UNPACKED_BYTES = 1 << 27
-_STEP_BYTES = 1 << 22
+_STEP_BYTES = 1 << 20
 _LZ4_LEVEL = 0
 _ZSTD_LEVEL = 3
 

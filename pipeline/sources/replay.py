@@ -87,7 +87,9 @@ class ReplaySource:
         self.is_looped = settings.is_looped
         self.speed = settings.speed
         self.reached_us: int | None = None
+        # known after `measure_span`, or once the first event was read; the duration 0 while it is unknown
         self.first_us: int | None = None
+        self.duration_us = 0
         self._settings = settings
         self._reopen = reopen
         self._clock = clock
@@ -254,6 +256,24 @@ class ReplaySource:
     def _anchor(self, *, is_first: bool = False) -> None:
         if self.reached_us is not None and (is_first or self._pace is not None):
             self._pace = Pace(self.reached_us, self._clock(), self.speed)
+
+
+def measure_span(source: EventSource, budget_s: float = 1.0, clock: Callable[[], int] = host_ns) -> tuple[int, int] | None:
+    """Read a recording through and give the time of its first event and its duration, in microseconds.
+
+    None when it holds no event, or when that would take longer than `budget_s` (the network takes longer to load, so nobody
+    waits for this). Closes the source.
+    """
+    deadline_ns = clock() + round(budget_s * NS_PER_S)
+    first_us = last_us = None
+    with source:
+        for packet in source.packets():
+            if len(packet):
+                first_us = int(packet["t"][0]) if first_us is None else first_us
+                last_us = int(packet["t"][-1])
+            if clock() > deadline_ns:
+                return None
+    return None if first_us is None or last_us is None else (first_us, last_us - first_us)
 
 
 def command_replay(replay: ReplaySource, request: Request) -> str:

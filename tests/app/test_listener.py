@@ -8,7 +8,7 @@ from app.listener import LabelWatch, listen_to
 from app.printer import LabelPrinter
 from pipeline.bus import Publisher
 from pipeline.codec import pack
-from pipeline.schema.errors import AddressRefusedError
+from pipeline.schema.errors import AddressRefusedError, SaccadeError
 from pipeline.schema.messages import Gap, Status
 
 
@@ -49,6 +49,24 @@ def test_listening_prints_labels_gaps_and_hostile_bytes_and_ends_with_the_sender
     kinds = [line.split(b'"type":"')[1].split(b'"')[0] for line in out.getvalue().splitlines()]
     assert kinds == [b"label", b"gap", b"label"]
     assert "2 so far" in err.getvalue()
+
+
+def test_the_failure_of_the_sender_is_told_with_its_exit_code():
+    publisher = Publisher("tcp://127.0.0.1:0")
+
+    def send():
+        assert publisher.wait_for_subscriber(b"hello/", 5000)
+        publisher.send(pack(Status("cam0", "inference", "failed", 1, text="unplugged", exit_code=5)))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(SaccadeError, match="unplugged") as caught:
+            listen_to(publisher.address, LabelPrinter(is_json=True, out=io.BytesIO(), err=io.StringIO()))
+        assert caught.value.exit_code == 5
+    finally:
+        sender.join()
+        publisher.close()
 
 
 def test_listening_ends_when_its_time_is_over():

@@ -92,6 +92,13 @@ def test_a_recording_that_is_missing_ends_with_one_sentence_and_code_3(tmp_path)
     assert "none.aedat4 does not exist" in err
 
 
+def test_a_start_behind_the_end_is_told_although_the_run_had_begun(recording, tmp_path):
+    with saccade("replay", recording, "--json", "--network", "canned", "--start", "5s", tmp_path=tmp_path) as process:
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (2, "")
+    assert "behind the last event" in err
+
+
 def test_an_address_that_others_could_reach_is_refused(recording, tmp_path):
     arguments = ("replay", recording, "--json", "--network", "canned", "--publish", "tcp://0.0.0.0:5556")
     with saccade(*arguments, tmp_path=tmp_path) as process:

@@ -238,6 +238,27 @@ def test_position_counts_from_the_first_bin_seen() -> None:
     assert (playback.position_us, playback.extent_us, playback.speed) == (10_000, 10_000, 0.5)
 
 
+def test_a_recording_of_known_length_spans_all_of_it_from_its_own_beginning() -> None:
+    status = _status(first_us=10**15, duration_us=36_000_000, is_looped=True)
+    assert _after(status).playback.position_us == 0
+    # played from its fifth second on
+    later = _label(0, start_us=10**15 + 5_000_000, end_us=10**15 + 5_010_000)
+    playback = _after(later, status).playback
+    assert (playback.position_us, playback.extent_us, playback.is_looped) == (5_010_000, 36_000_000, True)
+
+
+def test_the_last_bin_may_reach_beyond_the_last_event() -> None:
+    playback = _after(_label(0, start_us=0, end_us=10_000), _status(duration_us=9_500)).playback
+    assert (playback.position_us, playback.extent_us) == (10_000, 10_000)
+
+
+def test_a_live_source_says_why_nothing_can_be_asked() -> None:
+    state = WindowState(URL)
+    state.apply(_status(is_live=True), None, 0)
+    state.apply_report(FeedReport(can_control=True))
+    assert "live" in state.snapshot(0).playback.obstacle
+
+
 def test_after_a_seek_back_the_extent_stays() -> None:
     playback = _after(demo_label(0), demo_label(299), demo_label(100)).playback
     assert (playback.position_us, playback.extent_us) == (1_010_000, 3_000_000)

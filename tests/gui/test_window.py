@@ -40,7 +40,7 @@ def board(application: object) -> object:
 
 
 def test_importing_the_window_loads_no_qt() -> None:
-    code = "import sys, gui.window; sys.exit(any(name.startswith('PySide6') for name in sys.modules))"
+    code = "import sys, gui.window; sys.exit(any(name.startswith(('PySide6', 'pyqtgraph')) for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -48,6 +48,13 @@ def test_a_missing_extra_is_named_with_the_line_to_type(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "PySide6", None)
     monkeypatch.setitem(sys.modules, "PySide6.QtWidgets", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'saccade\[gui\]'"):
+        require_qt()
+
+
+@pytest.mark.gui
+def test_a_missing_pyqtgraph_is_named_too(application: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyqtgraph", None)
+    with pytest.raises(MissingExtraError, match="pyqtgraph"):
         require_qt()
 
 
@@ -104,6 +111,82 @@ def test_the_picture_keeps_square_pixels_of_whole_size(application: object) -> N
     # 20 x 10 pixels fit five times: 100 x 50, ten rows of ground above and below
     assert [image.pixelColor(50, y).name() for y in (9, 10, 59, 60)] == ["#0a0d12", "#ff9d45", "#ff9d45", "#0a0d12"]
     pane.deleteLater()
+
+
+@pytest.mark.gui
+def test_every_index_is_its_own_place_in_the_colour_table(application: object) -> None:
+    import numpy as np
+
+    from gui.panels.pane import ImagePane
+
+    greys = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    pane = ImagePane(greys, "", is_square=False)
+    pane.resize(256, 100)
+    pane.show_indices(np.arange(256, dtype=np.uint8)[None])
+    image = pane.grab().toImage()
+    assert [image.pixelColor(x, 50).red() for x in range(256)] == list(range(256))
+    pane.deleteLater()
+
+
+@pytest.mark.gui
+def test_a_picture_without_pixels_gives_its_place_back_to_the_sentence(application: object) -> None:
+    import numpy as np
+
+    from gui.panels.pane import ImagePane
+    from gui.theme import event_colours
+
+    pane = ImagePane(event_colours(), "nothing yet", is_square=True)
+    pane.resize(100, 70)
+    empty = pane.grab().toImage()
+    pane.show_indices(np.full((10, 20), 0xF0, dtype=np.uint8))
+    assert pane.grab().toImage() != empty
+    pane.show_indices(np.zeros((0, 400), dtype=np.uint8))
+    assert pane.grab().toImage() == empty
+    pane.deleteLater()
+
+
+@pytest.mark.gui
+def test_a_curve_is_filled_from_zero_up_and_open_where_nothing_is_known(application: object) -> None:
+    import numpy as np
+
+    from gui.panels.curve import Curve
+    from gui.theme import SURFACE
+
+    curve = Curve()
+    curve.resize(100, 52)
+    # half as high as the top on the left, a hole, full height on the right
+    values = np.repeat((0.5, np.nan, 1.0), (40, 20, 41))
+    curve.show_values(values)
+    image = curve.grab().toImage()
+    filled = image.pixelColor(20, 45).name()
+    assert filled != SURFACE
+    assert [image.pixelColor(x, 45).name() for x in (50, 80)] == [SURFACE, filled]
+    assert [image.pixelColor(x, 10).name() for x in (20, 80)] == [SURFACE, filled]
+    curve.show_values(np.zeros(0))
+    assert curve.grab().toImage().pixelColor(20, 45).name() == SURFACE
+    curve.deleteLater()
+
+
+@pytest.mark.gui
+def test_pictures_and_curves_take_neither_clicks_nor_keys(board: object) -> None:
+    from PySide6.QtCore import Qt
+    from PySide6.QtTest import QTest
+
+    from gui.panels.canvas import Canvas
+
+    heard: list[Request] = []
+    board.requested.connect(heard.append)
+    board.draw(_snapshot())
+    board.grab()
+    canvases = board.findChildren(Canvas)
+    assert len(canvases) == 5
+    for canvas in canvases:
+        under = board.childAt(canvas.mapTo(board, canvas.rect().center()))
+        assert under not in (canvas, canvas.viewport())
+        QTest.mouseClick(under, Qt.MouseButton.RightButton)
+        assert not canvas.hasFocus()
+    QTest.keyClick(board, Qt.Key.Key_Space)
+    assert heard == [Request("pause")]
 
 
 @pytest.mark.gui
@@ -177,6 +260,57 @@ def test_without_a_control_address_buttons_are_off_and_say_why(board: object) ->
 
 
 @pytest.mark.gui
+def test_a_live_source_can_be_looked_at_only(board: object) -> None:
+    from PySide6.QtCore import Qt
+    from PySide6.QtTest import QTest
+    from PySide6.QtWidgets import QPushButton, QSlider
+
+    heard: list[Request] = []
+    board.requested.connect(heard.append)
+    board.draw(_snapshot(30, Status(source="demo", process="capture", state="running", host_ns=0, is_live=True)))
+    widgets = [*board.findChildren(QPushButton), board.findChild(QSlider)]
+    assert not any(widget.isEnabled() for widget in widgets)
+    assert all("live" in widget.toolTip() for widget in widgets)
+    QTest.keyClick(board, Qt.Key.Key_Right)
+    assert heard == []
+
+
+@pytest.mark.gui
+def test_the_slider_spans_the_whole_recording(board: object) -> None:
+    from PySide6.QtWidgets import QSlider
+
+    status = Status(source="demo", process="capture", state="running", host_ns=0, duration_us=36_000_000)
+    board.draw(_snapshot(30, status))
+    slider = board.findChild(QSlider)
+    assert (slider.value(), slider.maximum()) == (300, 36_000)
+
+
+@pytest.mark.gui
+def test_the_loop_button_follows_the_source_and_a_click_is_ahead_of_it(board: object) -> None:
+    from PySide6.QtCore import Qt
+    from PySide6.QtTest import QTest
+    from PySide6.QtWidgets import QPushButton
+
+    def status(*, is_looped: bool) -> Status:
+        return Status(source="demo", process="capture", state="running", host_ns=0, is_looped=is_looped)
+
+    button = next(button for button in board.findChildren(QPushButton) if button.isCheckable())
+    board.draw(_snapshot(1, status(is_looped=True)))
+    assert button.isChecked()
+    heard: list[Request] = []
+    board.requested.connect(heard.append)
+    QTest.keyClick(board, Qt.Key.Key_L)
+    assert heard == [Request("loop", 0.0)]
+    board.draw(_snapshot(1, status(is_looped=True)))
+    assert not button.isChecked()
+    board.draw(_snapshot(1, status(is_looped=False)))
+    assert not button.isChecked()
+    QTest.keyClick(board, Qt.Key.Key_L)
+    board.draw(_snapshot(1, status(is_looped=False), report=FeedReport(can_control=True, reply="loop: no")))
+    assert not button.isChecked()
+
+
+@pytest.mark.gui
 def test_a_window_shows_a_feed_leaves_a_picture_and_closes(application: object, tmp_path: Path) -> None:
     feed = DemoFeed()
     picture = tmp_path / "window.png"
@@ -190,7 +324,14 @@ def test_escape_closes_the_window(application: object) -> None:
     from PySide6.QtTest import QTest
     from PySide6.QtWidgets import QApplication
 
-    QTimer.singleShot(50, lambda: QTest.keyClick(QApplication.activeWindow(), Qt.Key.Key_Escape))
+    def press_once_it_is_there() -> None:
+        if QApplication.activeWindow() is not None:
+            timer.stop()
+            QTest.keyClick(QApplication.activeWindow(), Qt.Key.Key_Escape)
+
+    timer = QTimer()
+    timer.timeout.connect(press_once_it_is_there)
+    timer.start(5)
     assert show_feed(DemoFeed(), "demo", title="test", seconds=20) == 0
 
 

@@ -153,6 +153,8 @@ def test_after_the_end_a_seek_revives_the_recording_and_numbers_run_on():
     with closing(Bench(replay_of(random_events(), speed=0))) as bench:
         frames = frames_of(bench.run())
         assert bench.service.answer(Request("seek", 0.0)).ok
+        bench.step(2)
+        assert bench.received()[0][0].state == "ended"
         again = frames_of(bench.run())
     assert [head.seq for head, _ in again] == list(range(len(frames), 2 * len(frames)))
     assert [head.start_us for head, _ in again] == [head.start_us for head, _ in frames]
@@ -168,17 +170,20 @@ def test_stop_ends_the_stream_before_the_recording_does():
 
 
 def test_a_pause_is_told_and_holds_the_frames():
-    with closing(Bench(replay_of(random_events()))) as bench:
+    events = random_events()
+    with closing(Bench(replay_of(events))) as bench:
         bench.want_frames()
         bench.step(3)
         assert bench.service.answer(Request("pause")).ok
         bench.step(2)
-        bench.received()
+        assert bench.received()[-1][0].state == "paused"
         bench.step(20)
         assert frames_of(bench.received()) == []
         assert bench.service.answer(Request("resume")).ok
+        assert bench.service.answer(Request("loop", 1.0)).ok
         bench.step(5)
-        assert [message.state for message, _ in bench.received() if message.type == "status"][-1] == "running"
+        last = [message for message, _ in bench.received() if message.type == "status"][-1]
+        assert (last.state, last.is_looped, last.is_live, last.first_us) == ("running", True, False, events["t"][0])
 
 
 def test_requests_that_make_no_sense_are_answered_with_the_reason():

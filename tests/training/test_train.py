@@ -56,6 +56,13 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     assert not torch.equal(first["head.weight"], other["head.weight"])
 
 
+def test_data_smaller_than_half_a_batch_still_makes_one_step_an_epoch() -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=2, batch=16)
+    lines: list[dict[str, Any]] = []
+    train_checkpoint("tim", SMALL, _halves(4, 0), BINNING, recipe, lines.append)
+    assert [line["step"] for line in lines] == [1, 2]
+
+
 def test_rate_warms_up_and_falls_to_its_end() -> None:
     recipe = Recipe(learning_rate=1.0, final_rate=0.0, warmup=0.1)
     rates = [rate_at(step, 100, recipe) for step in range(100)]

@@ -123,6 +123,19 @@ def test_header_alone_is_a_recording_without_events(tmp_path: Path) -> None:
     assert report.warnings == ("header only: no events",)
 
 
+@pytest.mark.parametrize("n_bytes", [20, 33, 40, len(AEDAT2_LINE) + 47])
+def test_header_cut_within_a_line_holds_no_events(tmp_path: Path, n_bytes: int) -> None:
+    events, report = read(tmp_path, aedat2([])[:n_bytes])
+    assert events == []
+    assert report.warnings == ("header only: no events",)
+
+
+def test_damaged_first_line_is_refused(tmp_path: Path) -> None:
+    for line in (b"#!AER-DAT2.0", b"#!AER-DAT2.0\0\0\0\r\n"):
+        with pytest.raises(InputError, match="first line"):
+            read(tmp_path, line)
+
+
 def test_events_do_not_depend_on_how_blocks_fall(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     n = 140_000  # more than one block of 1 MiB

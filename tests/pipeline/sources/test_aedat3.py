@@ -108,6 +108,11 @@ def test_damaged_packet_header_ends_the_recording_there(tmp_path: Path, size: in
     assert "damaged" in report.warnings[0]
 
 
+def test_damaged_first_line_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="END-HEADER"):
+        read(tmp_path, b"#!AER-DAT3.1\0\0\0")
+
+
 def test_header_without_its_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="END-HEADER"):
         read(tmp_path, AEDAT3_HEADER[:-20])

@@ -138,7 +138,9 @@ def test_vector_longer_than_its_packet_is_damage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compression", [1, 3])
-def test_packet_that_would_unpack_to_gigabytes_is_left_out(tmp_path: Path, compression: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packet_that_would_unpack_to_gigabytes_is_left_out(
+    tmp_path: Path, compression: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bomb = b"\0" * (1 << 24)
     payload = lz4.frame.compress(bomb) if compression == 1 else zstandard.compress(bomb)
     monkeypatch.setattr("pipeline.sources.compression.MAX_UNPACKED_BYTES", 1 << 20)

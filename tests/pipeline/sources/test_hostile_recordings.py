@@ -50,8 +50,8 @@ def read_or_refuse(path: Path, data: bytes) -> int:
                 assert (np.diff(events["t"]) >= 0).all()
                 last, n = events["t"][-1], n + events.size
             source.report()
-    except SaccadeError as error:
-        assert str(error)
+    except SaccadeError:
+        return n
     return n
 
 

@@ -47,7 +47,13 @@ def test_labelled_clips_and_spike_frames_are_refused_by_name(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"x": [1, 2]}, {"t": [0.1, 0.2, 0.3]}, {"x": np.array([1, 2, None], dtype=object)}, {"t": [[1, 2, 3]]}, {"width": -1, "height": 5}],
+    [
+        {"x": [1, 2]},
+        {"t": [0.1, 0.2, 0.3]},
+        {"x": np.array([1, 2, None], dtype=object)},
+        {"t": [[1, 2, 3]]},
+        {"width": -1, "height": 5},
+    ],
 )
 def test_columns_that_do_not_fit_are_refused(tmp_path: Path, changed: dict[str, object]) -> None:
     np.savez(tmp_path / "a.npz", **{**COLUMNS, **changed})  # type: ignore[arg-type] # bad on purpose

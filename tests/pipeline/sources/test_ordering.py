@@ -9,26 +9,26 @@ START = DecodeState().last_us
 
 
 def test_first_event_may_have_any_sane_time() -> None:
-    assert order(-5, START, 0, False) == (-5, 0, FINE)
+    assert order(-5, START, 0, was_reset=False) == (-5, 0, FINE)
 
 
 def test_small_step_back_is_held_at_the_running_maximum() -> None:
-    assert order(99, 100, 0, False) == (100, 0, HELD)
-    assert order(100 - 999_999, 100, 0, False) == (100, 0, HELD)
+    assert order(99, 100, 0, was_reset=False) == (100, 0, HELD)
+    assert order(100 - 999_999, 100, 0, was_reset=False) == (100, 0, HELD)
 
 
 def test_step_back_of_a_second_lets_time_continue_from_the_event_before() -> None:
-    assert order(0, 1_000_000, 0, False) == (1_000_000, 1_000_000, FELL)
-    assert order(5, 1_000_000, 1_000_000, False) == (1_000_005, 1_000_000, FINE)
+    assert order(0, 1_000_000, 0, was_reset=False) == (1_000_000, 1_000_000, FELL)
+    assert order(5, 1_000_000, 1_000_000, was_reset=False) == (1_000_005, 1_000_000, FINE)
 
 
 def test_after_a_reset_any_fall_lets_time_continue() -> None:
-    assert order(0, 100, 0, True) == (100, 100, FELL)
+    assert order(0, 100, 0, was_reset=True) == (100, 100, FELL)
 
 
 @pytest.mark.parametrize("t", [1 << 60, -(1 << 60), (1 << 63) - 1, -(1 << 63)])
 def test_impossible_time_changes_nothing(t: int) -> None:
-    assert order(t, 100, 7, False) == (100, 7, IMPOSSIBLE)
+    assert order(t, 100, 7, was_reset=False) == (100, 7, IMPOSSIBLE)
 
 
 def test_packed_words_are_the_fields_of_an_event() -> None:

@@ -6,7 +6,7 @@ from pipeline.fakes import ListSource, ManualClock
 from pipeline.schema.errors import UsageError
 from pipeline.schema.events import make_events
 from pipeline.schema.messages import Request
-from pipeline.sources.replay import Pace, ReplaySettings, ReplaySource, command_replay, due_ns
+from pipeline.sources.replay import Pace, ReplaySettings, ReplaySource, command_replay, due_ns, measure_span
 
 MS = 1_000_000
 # Five events of one recording; its first stamp is not zero.
@@ -159,6 +159,18 @@ def test_the_report_outlives_the_recording():
     replay = ReplaySource(lambda: source, ReplaySettings(speed=0))
     list(replay.packets())
     assert replay.report().is_truncated
+
+
+def test_a_recording_is_measured_from_its_first_to_its_last_event():
+    assert measure_span(ListSource([packet_of(TIMES[:2]), packet_of([]), packet_of(TIMES[2:])], SENSOR), 1.0) == (5_000, 40_000)
+    assert measure_span(ListSource([], SENSOR), 1.0) is None
+
+
+def test_a_recording_too_long_to_measure_stays_unmeasured():
+    times = iter([0, 0, 2_000_000_000])
+    source = ListSource([packet_of(TIMES)] * 3, SENSOR)
+    assert measure_span(source, 1.0, lambda: next(times)) is None
+    assert source.is_closed
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""train, evaluate and zoo as a user types them, on clips made here."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli import app
+from pipeline.schema.errors import ConfigurationError, InputError, UsageError
+
+NETWORK = ["--set", "dim=16", "--set", "depth=1", "--set", "n_heads=2", "--set", "pools=0011"]
+SMALL = [*NETWORK, "--delta-t", "10ms", "--bins", 3, "--epochs", 2, "--batch", 4]
+
+
+def _run(*words: object) -> int:
+    result = app([str(word) for word in words], result_action="return_value", exit_on_error=False)
+    assert isinstance(result, int)
+    return result
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """Eight clips of 30 ms: events left (even) or right (odd)."""
+    rng = np.random.default_rng(0)
+    n, each = 8, 60
+    x = np.concatenate([rng.integers(0, 16, each) + 16 * (i % 2) for i in range(n)])
+    path = tmp_path / "clips.npz"
+    np.savez(
+        path,
+        t=np.concatenate([np.sort(rng.integers(0, 30_000, each)) for _ in range(n)]),
+        x=x,
+        y=rng.integers(0, 32, n * each),
+        p=rng.integers(0, 2, n * each),
+        offsets=np.arange(n + 1) * each,
+        labels=np.arange(n) % 2,
+        classes=np.array(["left", "right"]),
+        names=np.array([f"clip{i}" for i in range(n)]),
+        width=32,
+        height=32,
+    )
+    return path
+
+
+def test_train_writes_a_checkpoint_that_evaluate_judges_on_the_clips_set_aside(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, log = tmp_path / "mine.safetensors", tmp_path / "log.jsonl"
+    assert _run("train", clips, "--out", out, "--holdout", 0.25, *SMALL, "--size", "16x16", "--log", log, "--json") == 0
+    trained = json.loads(capsys.readouterr().out)
+    assert trained["n"] == 2
+    assert len(log.read_text().splitlines()) == 2  # two epochs of one step: four clips, and two too few for another
+    assert _run("evaluate", out, clips, "--split", "--json") == 0
+    judged = json.loads(capsys.readouterr().out)
+    assert judged == trained
+    assert set(judged) == {"accuracy", "correct", "n", "confusion", "classes", "sops", "energy_uj"}
+    assert np.array(judged["confusion"]).sum() == 2
+    assert _run("evaluate", out, clips) == 0
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_zoo_lists_the_fields_of_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("zoo", "--json") == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert {entry["name"] for entry in entries} == {"spikformer", "tim"}
+    assert set(entries[0]) == {"name", "params", "macs_per_bin", "sops", "paper", "verified_by"}
+    spikformer = next(entry for entry in entries if entry["name"] == "spikformer")
+    # 9.44 M first convolution, 364.91 M other layers, 4.19 M attention products at 2 x 128 x 128
+    assert spikformer["macs_per_bin"] == 9_437_184 + 364_907_264 + 4_194_304
+    assert spikformer["params"] == 2_566_923
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--size", "big"], UsageError),
+        (["--set", "dim"], UsageError),
+        (["--holdout", "1.5"], UsageError),
+        (["--network", "resnet"], ConfigurationError),
+        (["--set", "dim=17"], ConfigurationError),
+    ],
+)
+def test_words_that_do_not_fit_are_refused(clips: Path, tmp_path: Path, words: list[str], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        _run("train", clips, "--out", tmp_path / "x.safetensors", *SMALL, *words)
+
+
+def test_evaluate_of_a_checkpoint_that_is_none_is_an_input_error(clips: Path) -> None:
+    with pytest.raises(InputError):
+        _run("evaluate", clips, clips)

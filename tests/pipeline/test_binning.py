@@ -1,0 +1,162 @@
+"""Time bins: edges, silence, saturation, and independence of packets."""
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from builders import SENSOR, random_events
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.binning import TimeBinner, bin_events
+from pipeline.schema.errors import UsageError
+from pipeline.schema.events import Events, SensorSize, empty_events, make_events
+from pipeline.schema.frames import SpikeFrame
+
+SMALL = SensorSize(4, 3)
+
+
+def at(*times: int) -> Events:
+    """ON events in the top-left corner."""
+    n = len(times)
+    return make_events(times, [0] * n, [0] * n, [1] * n)
+
+
+def all_frames(events: Events, cuts: list[int], sensor: SensorSize, size: SensorSize, delta_t_us: int) -> list[SpikeFrame]:
+    binner = TimeBinner(sensor, size, delta_t_us)
+    frames = [frame for part in np.split(events, sorted(cuts)) for frame in binner.push(part)]
+    return [*frames, *binner.flush()]
+
+
+def reference(events: Events, sensor: SensorSize, size: SensorSize, delta_t_us: int) -> npt.NDArray[np.uint8]:
+    """The definition, in plain numpy: counts, uint8 (T, 2, H, W)."""
+    if events.size == 0:
+        return np.zeros((0, 2, size.height, size.width), dtype=np.uint8)
+    bins = (events["t"] - events["t"][0]) // delta_t_us
+    counts = np.zeros((int(bins[-1]) + 1, 2, size.height, size.width), dtype=np.int64)
+    x = events["x"].astype(np.int64) * size.width // sensor.width
+    y = events["y"].astype(np.int64) * size.height // sensor.height
+    np.add.at(counts, (bins, events["p"], y, x), 1)
+    return np.minimum(counts, 255).astype(np.uint8)
+
+
+def test_bins_begin_at_the_first_event() -> None:
+    frames = all_frames(at(1003, 1004, 1012), [], SMALL, SMALL, 10)
+    assert [(frame.start_us, frame.end_us, frame.seq, frame.n_events) for frame in frames] == [(1003, 1013, 0, 3)]
+
+
+def test_event_on_the_edge_goes_to_the_later_bin() -> None:
+    frames = all_frames(at(0, 9, 10), [], SMALL, SMALL, 10)
+    assert [frame.n_events for frame in frames] == [2, 1]
+
+
+def test_empty_bins_are_frames_too() -> None:
+    frames = all_frames(at(0, 35), [], SMALL, SMALL, 10)
+    assert [frame.n_events for frame in frames] == [1, 0, 0, 1]
+    assert [frame.seq for frame in frames] == [0, 1, 2, 3]
+    assert frames[1].counts.sum() == 0
+
+
+def test_off_comes_first_and_arrays_are_indexed_y_x() -> None:
+    (frame,) = all_frames(make_events([0, 1], [3, 1], [2, 0], [0, 1]), [], SMALL, SMALL, 10)
+    assert frame.counts.shape == (2, 3, 4)
+    assert frame.counts[0, 2, 3] == 1
+    assert frame.counts[1, 0, 1] == 1
+    assert frame.counts.sum() == 2
+
+
+def test_pixels_fall_into_cells_by_whole_division() -> None:
+    (frame,) = all_frames(make_events([0] * 5, [0, 1, 2, 3, 4], [0] * 5, [1] * 5), [], SensorSize(5, 1), SensorSize(2, 1), 10)
+    # 0, 2, 4, 6, 8 over 5
+    assert frame.counts[1, 0].tolist() == [3, 2]
+
+
+def test_counts_saturate_but_n_events_does_not() -> None:
+    (frame,) = all_frames(at(*[5] * 300), [], SMALL, SMALL, 10)
+    assert frame.counts.max() == 255
+    assert frame.n_events == 300
+
+
+def test_events_before_the_open_bin_are_dropped_and_counted() -> None:
+    binner = TimeBinner(SMALL, SMALL, 10)
+    assert [frame.n_dropped for frame in binner.push(at(0, 25))] == [0, 0]
+    assert list(binner.push(at(3))) == []
+    (frame,) = binner.push(at(30))
+    assert (frame.start_us, frame.n_events, frame.n_dropped) == (20, 1, 1)
+
+
+def test_events_outside_the_sensor_are_dropped_and_counted() -> None:
+    (frame,) = all_frames(make_events([0, 1, 2], [4, 0, 0], [0, 3, 0], [1, 1, 1]), [], SMALL, SMALL, 10)
+    assert (frame.n_events, frame.n_dropped) == (1, 2)
+
+
+def test_advance_closes_bins_that_no_event_closed() -> None:
+    binner = TimeBinner(SMALL, SMALL, 10)
+    assert list(binner.advance(1_000_000)) == []  # nothing says yet where bins begin
+    assert list(binner.push(at(100))) == []
+    assert list(binner.advance(109)) == []
+    assert [frame.n_events for frame in binner.advance(130)] == [1, 0, 0]
+    assert [frame.start_us for frame in binner.push(at(145))] == [130]
+    assert [frame.start_us for frame in binner.flush()] == [140]
+
+
+def test_flush_gives_nothing_for_an_empty_bin_and_starts_a_new_row() -> None:
+    binner = TimeBinner(SMALL, SMALL, 10)
+    assert list(binner.flush()) == []
+    list(binner.push(at(0)))
+    list(binner.advance(10))
+    assert list(binner.flush()) == []
+    list(binner.push(at(3)))
+    assert [(frame.start_us, frame.seq) for frame in binner.flush()] == [(3, 1)]
+
+
+def test_long_silence_gives_frames_one_at_a_time() -> None:
+    binner = TimeBinner(SMALL, SMALL, 1)
+    frames = binner.push(at(0, 1 << 40))
+    assert [next(frames).seq for _ in range(3)] == [0, 1, 2]
+
+
+def test_frames_own_their_arrays() -> None:
+    first, second = all_frames(at(0, 10), [], SMALL, SMALL, 10)
+    assert not np.shares_memory(first.counts, second.counts)
+
+
+@pytest.mark.parametrize(("delta_t_us", "size"), [(0, SMALL), (-5, SMALL), (10, SensorSize(0, 3))])
+def test_senseless_bins_are_refused(delta_t_us: int, size: SensorSize) -> None:
+    with pytest.raises(UsageError):
+        TimeBinner(SMALL, size, delta_t_us)
+
+
+@given(
+    steps=st.lists(st.integers(0, 40), max_size=60),
+    cuts=st.lists(st.integers(0, 60), max_size=8),
+    delta_t_us=st.integers(1, 50),
+    size=st.sampled_from([SENSOR, SensorSize(8, 8), SensorSize(5, 7), SensorSize(40, 30)]),
+    seed=st.integers(0, 1000),
+)
+def test_any_split_gives_the_frames_of_the_definition(
+    steps: list[int], cuts: list[int], delta_t_us: int, size: SensorSize, seed: int
+) -> None:
+    events = random_events(len(steps), seed=seed)
+    events["t"] = np.cumsum(np.array(steps, dtype=np.int64)) - 500
+    frames = all_frames(events, cuts, SENSOR, size, delta_t_us)
+    expected = reference(events, SENSOR, size, delta_t_us)
+    assert np.array_equal(np.array([frame.counts for frame in frames]).reshape(expected.shape), expected)
+    assert sum(frame.n_events for frame in frames) == events.size
+    assert [frame.seq for frame in frames] == list(range(len(frames)))
+    assert all(before.end_us == after.start_us for before, after in pairwise(frames))
+    counts, start_us = bin_events(events, SENSOR, size, delta_t_us)
+    assert np.array_equal(counts, expected)
+    assert start_us.tolist() == [frame.start_us for frame in frames]
+
+
+def test_no_events_give_no_bins() -> None:
+    counts, start_us = bin_events(empty_events(), SENSOR, SMALL, 10)
+    assert counts.shape == (0, 2, 3, 4)
+    assert start_us.shape == (0,)
+
+
+def test_bins_that_would_fill_the_memory_are_refused_before_they_are_made() -> None:
+    with pytest.raises(UsageError, match=r"GB.*--delta-t"):
+        bin_events(at(0, 1 << 50), SMALL, SMALL, 1)

@@ -1,0 +1,105 @@
+"""Writes docs/results.md from the figures that the committed commands left: `python -m training.results > docs/results.md`.
+
+Nothing is typed by hand: real sets from benchmarks/results/real_*.json, the shipped recogniser from its own checkpoint.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from models.checkpoint import CheckpointInfo, find_checkpoint, read_info
+
+_RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+_TITLES = {
+    "poker": "Poker-DVS (4 card symbols, 35x35)",
+    "nmnist": "N-MNIST, 849 clips (10 digits, 34x34)",
+    "objects": "DVS128 objects across sessions (5 objects, 128x128)",
+}
+
+_HEAD = """# Results
+
+Written by `python -m training.results` from the files that the commands below left behind. Every figure is of the **last
+epoch**, on a split fixed before training. The yardstick is logistic regression on log event-count images, fitted and judged on the
+very same clips (`training/yardstick.py`), beside the one of the data's own manifest, whose held-out part we do not have.
+Energy is estimated from counted operations (0.9 pJ an addition, 4.6 pJ a multiply-accumulate of the first layer, 45 nm).
+"""
+
+
+def real_rows() -> Iterator[str]:
+    """Table of the real sets that have been run."""
+    yield "## Real events, Spikformer + TIM"
+    yield ""
+    titles = ("set", "clips, train / judged", "accuracy, mean", "each seed", "linear, same clips", "linear, manifest")
+    titles += ("operations a bin", "estimated energy a bin")
+    yield f"| {' | '.join(titles)} |"
+    yield "|---" * len(titles) + "|"
+    for name, title in _TITLES.items():
+        path = _RESULTS / f"real_{name}.json"
+        if path.is_file():
+            yield _row(title, json.loads(path.read_text()))
+    yield ""
+    for name in _TITLES:
+        path = _RESULTS / f"real_{name}.json"
+        if path.is_file():
+            yield _how(json.loads(path.read_text()))
+    yield ""
+
+
+def _how(result: dict[str, Any]) -> str:
+    settings, first = result["network"], result["runs"][0]
+    minutes = sum(run["train_seconds"] for run in result["runs"]) / 60
+    width, height = settings["size"]
+    return (
+        f"- `{result['command']} --data FOLDER`: dim {settings['dim']}, {settings['n_heads']} heads, frames {width}x{height}, "
+        f"{settings['n_time_bins']} bins of {settings['delta_t_us'] / 1000:g} ms, {first['parameters']:,} parameters, "
+        f"{first['recipe']['epochs']} epochs; {minutes:.0f} minutes for all seeds, one thread of a busy 2-core "
+        f"{result['machine']['processor']} machine, {result['date']}."
+    )
+
+
+def _row(title: str, result: dict[str, Any]) -> str:
+    runs = result["runs"]
+    each = ", ".join(f"{run['accuracy']:.3f}" for run in runs)
+    mean, spread = result["accuracy_mean"], result["accuracy_spread"]
+    sops = sum(run["sops_per_bin"] for run in runs) / len(runs)
+    energy = sum(run["energy_uj_per_bin_estimated"] for run in runs) / len(runs)
+    return (
+        f"| {title} | {result['n_train']} / {result['n_test']} | **{mean:.3f}** (spread {spread:.3f}) | {each} | "
+        f"{result['linear_same_split']:.3f} | {result['linear_manifest']} | {sops / 1e6:.2f} M | {energy:.2f} uJ |"
+    )
+
+
+def shipped_rows(info: CheckpointInfo) -> Iterator[str]:
+    """What the shipped recogniser scored on people it never saw."""
+    test, recipe = info.scores["test"], info.training["recipe"]
+    yield "## The shipped recogniser, on simulated people it never saw"
+    yield ""
+    yield (
+        f"**{test['accuracy']:.3f}** ({test['correct']} of {test['n']} clips of 1.2 s; one seed, {recipe['seed']}), "
+        f"{test['sops'] / 1e6:.2f} M operations and {test['energy_uj']:.2f} uJ a bin of {info.delta_t_us / 1000:g} ms. "
+        f"Trained on {info.training['n_clips']} simulated clips for {recipe['epochs']} epochs by `make checkpoint`:"
+    )
+    yield ""
+    yield f"    saccade {info.training['command']}"
+    yield ""
+    yield "| shown \\ answered | " + " | ".join(info.classes) + " |"
+    yield "|---" * (len(info.classes) + 1) + "|"
+    for name, row in zip(info.classes, test["confusion"], strict=True):
+        yield f"| {name} | " + " | ".join(str(count) for count in row) + " |"
+    yield ""
+    yield (
+        "Judge it on people of your own choosing: `saccade evaluate default 'synthetic:gestures?clips=600&seed=7000000'`. "
+        "It has seen simulation only: these figures say nothing about real people."
+    )
+
+
+def main() -> None:
+    """Print the page."""
+    print(_HEAD)
+    print("\n".join(real_rows()))
+    print("\n".join(shipped_rows(read_info(find_checkpoint("default")))))
+
+
+if __name__ == "__main__":
+    main()
