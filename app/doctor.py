@@ -30,7 +30,7 @@ _DEFAULT_ADDRESS = "tcp://127.0.0.1:5556"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. `lacking` is optional and absent, `broken` is needed and absent; `mend` is a line to type or empty."""
+    """One thing looked at. `lacking`: optional and absent, `broken`: needed and absent; `mend` is a line to type, or empty."""
 
     name: str
     state: State

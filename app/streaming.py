@@ -133,6 +133,8 @@ class Run:
                 self._printer.take(message)
             if isinstance(message, Status) and is_end(message) and not self._plan.is_windowed:
                 return code_of_end(message)
+        if self.terminated.is_set():
+            self._printer.say("told to end by the system; ending")
         return INTERRUPTED
 
     def _leave_window(self, workers: Workers, error: SaccadeError) -> int:

@@ -68,7 +68,7 @@ def main() -> None:
     print(f"copy {result['copy_gb_s']} GB/s, T {T}, {N} neurons, {result['threads']} threads")
     for name, row in rows.items():
         print(
-            f"{name:28s} {row['median_ms']:8.2f} ms  +-{row['spread_ms']:6.2f}  {row['share_of_copy_rate']:6.1%} of the copy rate"
+            f"{name:28s} {row['median_ms']:8.2f} ms +-{row['spread_ms']:6.2f} {row['share_of_copy_rate']:6.1%} of the copy rate"
         )
 
 

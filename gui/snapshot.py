@@ -148,7 +148,7 @@ class Numbers:
 class Playback:
     """Where the source is, in microseconds since its first event, and what may be asked of it.
 
-    `extent_us` is how long the recording is, or the furthest time seen so far where nobody knows; `is_looped` is what the source
+    `extent_us` is how long the recording is, or the furthest time seen where nobody knows; `is_looped` is what the source
     says of itself; `obstacle` says why nothing can be asked, empty when it can; `note` is the last answer to a request that
     could not be fulfilled.
     """

@@ -61,7 +61,8 @@ class StreamRecogniser:
         if self._readout == "window" and len(self._logits) == self._info.n_time_bins:
             self.reset()
         with torch.inference_mode():
-            counts = torch.from_numpy(frame.counts.astype(np.float32)).unsqueeze(0)  # (1, 2, H, W); a copy: frames may be read-only
+            # a copy, because frames may be read-only
+            counts = torch.from_numpy(frame.counts.astype(np.float32)).unsqueeze(0)  # (1, 2, H, W)
             logits, self._state = self._network.step(counts, self._state)
             self._logits.append(logits[0])
             scores = torch.stack(tuple(self._logits)).mean(dim=0).softmax(dim=0)

@@ -19,9 +19,9 @@ _TITLES = {
 
 _HEAD = """# Results
 
-Written by `python -m training.results` from the files that the commands below left behind. Every figure is of the **last
-epoch**, on a split fixed before training. The yardstick is logistic regression on log event-count images, fitted and judged on the
-very same clips (`training/yardstick.py`), beside the one of the data's own manifest, whose held-out part we do not have.
+Written by `python -m training.results` from the files that the commands below leave. Every figure is of the **last
+epoch**, on a split fixed before training. The yardstick is logistic regression on log event-count images, fitted and judged
+on the very same clips (`training/yardstick.py`), beside the one of the data's own manifest, whose held-out part we do not have.
 Energy is estimated from counted operations (0.9 pJ an addition, 4.6 pJ a multiply-accumulate of the first layer, 45 nm).
 """
 
@@ -30,8 +30,8 @@ def real_rows() -> Iterator[str]:
     """Table of the real sets that have been run."""
     yield "## Real events, Spikformer + TIM"
     yield ""
-    titles = ("set", "clips, train / judged", "accuracy, mean", "each seed", "linear, same clips", "linear, manifest")
-    titles += ("operations a bin", "estimated energy a bin")
+    titles = ["set", "clips, train / judged", "accuracy, mean", "each seed", "linear, same clips", "linear, manifest"]
+    titles += ["operations a bin", "estimated energy a bin"]
     yield f"| {' | '.join(titles)} |"
     yield "|---" * len(titles) + "|"
     for name, title in _TITLES.items():
