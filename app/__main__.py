@@ -2,11 +2,15 @@
 
 import sys
 
+from app.overview import help_page
 from pipeline.schema.errors import SaccadeError
 
 
 def main() -> None:
     """Run one command and leave with its exit code (design 4)."""
+    if sys.argv[1:] in ([], ["--help"], ["-h"]):
+        print(help_page())
+        return
     from app.cli import app
 
     try:

@@ -1,9 +1,10 @@
-"""The command line: names of commands and where each lives. Nothing heavy is imported here (house rule 13)."""
+"""The command line as cyclopts sees it. Commands are imported when they are called (house rule 13)."""
 
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from app.overview import GROUPS, SUMMARY
 from app.version import VERSION
 
 app = App(
@@ -11,27 +12,12 @@ app = App(
     version=VERSION,
     default_parameter=Parameter(negative=()),
     help_format="plaintext",  # the default, markdown, costs 80 ms of start-up
-    help="Read an event camera or a recording, and recognise gestures and objects with a spiking transformer, as a stream.",
+    help=SUMMARY,
 )
 
-_COMMANDS = (
-    # name, import path, one line for --help
-    ("demo", "app.commands.streams:demo", "Shipped recording through the shipped recogniser."),
-    ("replay", "app.commands.streams:replay", "Replay a recording through the recogniser, in a window or headless."),
-    ("daemon", "app.commands.streams:daemon", "Headless service that publishes labels."),
-    ("listen", "app.commands.streams:listen", "Print the labels of a running Saccade."),
-    ("view", "app.commands.streams:view", "Open a window on a running Saccade."),
-    ("info", "app.commands.recordings:info", "Describe recordings."),
-    ("convert", "app.commands.recordings:convert", "Rewrite a recording in another format."),
-    ("frames", "app.commands.recordings:frames", "Bin a recording into spike frames (npz)."),
-    ("train", "app.commands.learning:train", "Train a network on recordings, clips or the simulator."),
-    ("evaluate", "app.commands.learning:evaluate", "Judge a checkpoint on labelled data."),
-    ("zoo", "app.commands.learning:zoo", "List the networks."),
-    ("doctor", "app.commands.machine:doctor", "What this machine has, what it lacks, and the line that mends it."),
-)
-
-for _name, _path, _help in _COMMANDS:
-    app.command(_path, name=_name, help=_help)
+for _title, _commands in GROUPS:
+    for _name, _path, _help in _commands:
+        app.command(_path, name=_name, help=_help, group=_title)
 
 
 @app.meta.default

@@ -82,7 +82,7 @@ class LabelPrinter:
             self._clear_live_line()
             self._print_line(f"{seconds:9.3f} s  {label.label:<24}{sure}".rstrip().encode())
         if self._has_live_line and self._pulse.is_due(host_ns()):
-            answer = f"{label.label} {label.confidence:.0%}"
+            answer = f"{label.label} {label.confidence:.0%}" if label.index >= 0 else label.label
             live = f"{seconds:9.3f} s  {answer}, {label.n_events} events, {label.latency_ms.total:.1f} ms"
             print(f"\r\x1b[2m{live}\x1b[0m\x1b[K", end="", file=self._err, flush=True)
 

@@ -40,10 +40,13 @@ class Plan(msgspec.Struct, frozen=True):
 def parse_speed(speed: float | str) -> float:
     """Give the factor of a speed such as `1`, `0.5`, `2x` or `max` (which is 0)."""
     text = str(speed).strip().lower()
+    if text == "max":
+        return 0.0
     try:
-        return 0.0 if text == "max" else check_speed(float(text.removesuffix("x")) or float("nan"))
-    except ValueError:
-        raise UsageError(f"speed {speed!r} is no factor; use a number such as 0.5 or 2, or max") from None
+        # zero means "as fast as possible" inside, but nobody who types 0 means that
+        return check_speed(float(text.removesuffix("x")) or -1.0)
+    except (ValueError, UsageError):
+        raise UsageError(f"speed {speed!r} is no factor; use a number from 0.001 to 1000, or max") from None
 
 
 def make_settings(tree: dict[str, dict[str, object]]) -> Settings:

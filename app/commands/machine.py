@@ -21,13 +21,14 @@ def doctor(*, json: bool = False) -> int:
         print(json_module.dumps([asdict(finding) for finding in findings]))
         return int(broken)
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, show_header=False, pad_edge=False)
     signs = {"ok": "[green]ok[/]", "lacking": "[yellow]--[/]", "broken": "[red]!![/]"}
     for finding in findings:
-        table.add_row(signs[finding.state], f"[bold]{finding.name}[/]", finding.found)
+        table.add_row(signs[finding.state], f"[bold]{escape(finding.name)}[/]", escape(finding.found))
         if finding.mend:
-            table.add_row("", "", f"[cyan]{finding.mend}[/]")
+            table.add_row("", "", f"[cyan]{escape(finding.mend)}[/]")
     Console().print(table)
     return int(broken)
