@@ -11,8 +11,9 @@ import numpy as np
 from app.jobs import CaptureJob, InferenceJob
 from pipeline.bus import ControlClient, ControlServer, Overload, Publisher, Subscriber
 from pipeline.codec import topic_of
-from pipeline.decision import DecisionSettings
+from pipeline.decision import DEFAULT_QUIET_EVENTS, DecisionSettings
 from pipeline.publishing import Endpoint
+from pipeline.schema.clock import US_PER_S
 from pipeline.schema.errors import SaccadeError
 from pipeline.schema.events import SensorSize, empty_events
 from pipeline.schema.frames import SpikeFrame
@@ -98,7 +99,8 @@ def build_inference(job: InferenceJob, stop: Event) -> "InferenceService":
         close_all(opened)
         raise
     hold_bins = max(1, -(-job.hold_us // recogniser.info.delta_t_us))
-    settings = DecisionSettings(threshold=job.threshold, hold_bins=hold_bins)
+    quiet_events = round(recogniser.info.quiet_rate_hz * recogniser.info.delta_t_us / US_PER_S)
+    settings = DecisionSettings(threshold=job.threshold, hold_bins=hold_bins, quiet_events=quiet_events or DEFAULT_QUIET_EVENTS)
     inlet = Subscriber(places.address("frames"), [], bound=_FRAME_BOUND)
     endpoints = [Endpoint(outlet, address) for outlet, address in zip(opened, control.addresses, strict=True)]
     power = open_power_meter(str(getattr(recogniser, "device", "cpu")))

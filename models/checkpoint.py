@@ -23,7 +23,10 @@ SHIPPED = Path(__file__).parent / "weights"
 
 
 class CheckpointInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a checkpoint says of itself. `size` is (width, height) of its spike frames, `scores` what was measured with it."""
+    """What a checkpoint says of itself. `size` is (width, height) of its spike frames, `scores` what was measured with it.
+
+    `quiet_rate_hz`: events a second below which a scene is quieter than anything the network was trained on; 0 if unknown.
+    """
 
     network: str
     configuration: dict[str, Any]
@@ -31,6 +34,7 @@ class CheckpointInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delta_t_us: int
     n_time_bins: int
     size: tuple[int, int]
+    quiet_rate_hz: float = 0.0
     training: dict[str, Any] = {}
     scores: dict[str, Any] = {}
     licence: str = ""
@@ -43,6 +47,7 @@ def save_checkpoint(path: Path, network: nn.Module, info: CheckpointInfo) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     save_file(weights, partial, metadata={_METADATA_KEY: msgspec.json.encode(info).decode()})
+    partial.chmod(0o644)  # safetensors writes for the owner alone; an installed checkpoint is everybody's
     partial.replace(path)
 
 

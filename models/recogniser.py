@@ -45,7 +45,13 @@ class StreamRecogniser:
             delta_t_us=info.delta_t_us,
             n_time_bins=info.n_time_bins,
             frame_size=SensorSize(*info.size),
+            quiet_rate_hz=info.quiet_rate_hz,
         )
+
+    @property
+    def device(self) -> str:
+        """Where the network computes: cpu or cuda."""
+        return next(self._network.parameters()).device.type  # type: ignore[attr-defined, no-any-return]  # an nn.Module
 
     @property
     def info(self) -> RecogniserInfo:

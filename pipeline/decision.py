@@ -14,20 +14,23 @@ from pipeline.schema.errors import UsageError
 from pipeline.schema.messages import NOTHING_INDEX
 from pipeline.schema.recognition import Prediction
 
+# A few noise events a bin, where the checkpoint does not say how quiet its scenes may be.
+DEFAULT_QUIET_EVENTS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionSettings:
     """How sure and how steady a label must be.
 
     `threshold`: smallest smoothed score of a label, 0 to 1. `hold_bins`: bins in a row until it is stable.
-    `quiet_events`, `quiet_bins`: the scene is quiet after so many bins in a row with fewer events than that; a few dozen noise
-    events a bin are what a DVS128 shows of a still wall. `smoothing`: weight of the newest scores in their running average,
+    `quiet_events`, `quiet_bins`: the scene is quiet after so many bins in a row with fewer events than that; a checkpoint says
+    how many a second its training data had at least. `smoothing`: weight of the newest scores in their running average,
     1 = no smoothing (the `running` readout averages over T bins already, so little is needed here).
     """
 
     threshold: float = 0.5
     hold_bins: int = 3
-    quiet_events: int = 10
+    quiet_events: int = DEFAULT_QUIET_EVENTS
     quiet_bins: int = 5
     smoothing: float = 0.5
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from models.checkpoint import CheckpointInfo, configuration_values, save_checkpoint
 from models.registry import create_network
-from pipeline.schema.clock import NS_PER_S, host_ns
+from pipeline.schema.clock import NS_PER_S, US_PER_S, host_ns
 from training.augmentation import MILD, Augmentation, augment
 from training.data import Binning, ClipSet, padded
 
@@ -125,10 +125,17 @@ def train_checkpoint(
         delta_t_us=binning.delta_t_us,
         n_time_bins=binning.n_time_bins,
         size=binning.size,
+        quiet_rate_hz=quiet_rate_hz(clips, binning),
         training={"recipe": asdict(recipe), "n_clips": len(clips), "torch": str(torch.__version__), "device": "cpu"},
         licence="Apache-2.0",
     )
     return network, info
+
+
+def quiet_rate_hz(clips: ClipSet, binning: Binning) -> float:
+    """Events a second below which a scene is quieter than what `clips` show: three quarters of their first percentile."""
+    rates = [int(counts.sum()) * US_PER_S / (counts.shape[0] * binning.delta_t_us) for counts in clips.counts]
+    return round(0.75 * float(np.percentile(rates, 1)), 1)
 
 
 def log_lines(path: Path) -> Report:

@@ -1,6 +1,6 @@
 """The ground of every picture and curve: pyqtgraph's view, without axes, menus or mouse; its units are the widget's pixels.
 
-Only this folder knows pyqtgraph. What is drawn here is only looked at: clicks, keys and tooltips go to what lies around.
+Only this folder draws with pyqtgraph. What is drawn here is only looked at: clicks, keys and tooltips go to what lies around.
 """
 
 from pyqtgraph import GraphicsView

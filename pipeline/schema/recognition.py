@@ -32,13 +32,17 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class RecogniserInfo:
-    """What a recogniser expects and answers. `network` is `name@hash`; `frame_size` is (width, height) of its SpikeFrames."""
+    """What a recogniser expects and answers. `network` is `name@hash`; `frame_size` is (width, height) of its SpikeFrames.
+
+    `quiet_rate_hz`: events a second below which a scene is quieter than anything it was trained on; 0 where that is not known.
+    """
 
     network: str
     classes: tuple[str, ...]
     delta_t_us: int
     n_time_bins: int
     frame_size: SensorSize
+    quiet_rate_hz: float = 0.0
 
 
 class Recogniser(Protocol):

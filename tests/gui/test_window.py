@@ -342,8 +342,13 @@ def test_an_interrupt_closes_the_window_with_its_exit_code(application: object) 
 
     from PySide6.QtCore import QTimer
 
-    QTimer.singleShot(50, lambda: os.kill(os.getpid(), signal.SIGINT))
-    assert show_feed(DemoFeed(), "demo", title="test", seconds=20) == 130
+    # a shell that starts the tests in the background has them ignore interrupts
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        QTimer.singleShot(50, lambda: os.kill(os.getpid(), signal.SIGINT))
+        assert show_feed(DemoFeed(), "demo", title="test", seconds=20) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.gui

@@ -12,7 +12,7 @@ from models.checkpoint import load_checkpoint
 from training.augmentation import NONE
 from training.data import Binning, ClipSet
 from training.eval import evaluate
-from training.train import Recipe, loss_of, rate_at, save, train_checkpoint
+from training.train import Recipe, loss_of, quiet_rate_hz, rate_at, save, train_checkpoint
 from training.yardstick import linear_accuracy
 
 BINNING = Binning(delta_t_us=10_000, size=(16, 16), n_time_bins=3)
@@ -78,6 +78,13 @@ def test_tet_loss_asks_every_bin_and_mean_loss_their_mean() -> None:
     tet = loss_of(logits, labels, Recipe(loss="tet", smoothing=0.0))
     assert mean.item() == pytest.approx(np.log(2.0), abs=1e-6)
     assert tet.item() > mean.item()
+
+
+def test_quiet_is_three_quarters_of_the_quietest_training_clip() -> None:
+    counts = [np.full((3, 2, 16, 16), value, dtype=np.uint8) for value in (1, 2)]
+    clips = ClipSet(counts, np.array([0, 1]), ("a", "b"), ["g1", "g2"])
+    # 512 events in each bin of 10 ms are 51,200 a second, or twice that; the first percentile lies 1 % of the way up
+    assert quiet_rate_hz(clips, BINNING) == pytest.approx(0.75 * 51_200 * 1.01)
 
 
 def test_linear_yardstick_tells_halves_apart() -> None:
