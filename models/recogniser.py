@@ -12,11 +12,12 @@ from models.checkpoint import CheckpointInfo, load_checkpoint
 from models.energy import Reading, SpikeMeter, energy_uj
 from models.neuron import State
 from models.registry import Network
+from pipeline.schema.clock import US_PER_S
 from pipeline.schema.errors import ConfigurationError
 from pipeline.schema.events import SensorSize
 from pipeline.schema.frames import SpikeFrame
 from pipeline.schema.messages import RasterLayer
-from pipeline.schema.recognition import Prediction, RecogniserInfo
+from pipeline.schema.recognition import QUIET_BINS, Prediction, RecogniserInfo
 
 Readout = Literal["window", "running"]
 
@@ -28,7 +29,8 @@ class StreamRecogniser:
     """One stream through one network.
 
     Readout `window`: state reset every T bins; the scores are the mean over the bins of the window so far, and at its last bin
-    equal the network run on those T frames. Readout `running`: state kept, scores are the mean over the last T bins.
+    equal the network run on those T frames. Readout `running`: state kept, scores are the mean over the last T bins; the first
+    bin after a quiet scene starts from rest, as a clip in training does.
     """
 
     def __init__(self, network: Network, info: CheckpointInfo, name: str, readout: Readout = "running") -> None:
@@ -39,6 +41,9 @@ class StreamRecogniser:
         self._readout: Readout = readout
         self._state: State | None = None
         self._logits: deque[Tensor] = deque(maxlen=info.n_time_bins)
+        self._n_trusted = info.n_time_bins if readout == "window" else (info.n_time_bins + 1) // 2
+        self._quiet_events = info.quiet_rate_hz * info.delta_t_us / US_PER_S
+        self._n_quiet = 0
         self._info = RecogniserInfo(
             network=name,
             classes=tuple(info.classes),
@@ -64,7 +69,7 @@ class StreamRecogniser:
         if frame.counts.shape != (2, size.height, size.width):
             wanted = (2, size.height, size.width)
             raise ConfigurationError(f"SpikeFrame of shape {frame.counts.shape} for {self._info.network}, which wants {wanted}")
-        if self._readout == "window" and len(self._logits) == self._info.n_time_bins:
+        if self._begins_anew(frame):
             self.reset()
         with torch.inference_mode():
             # a copy, because frames may be read-only
@@ -79,6 +84,13 @@ class StreamRecogniser:
         self._state = None
         self._logits.clear()
 
+    def _begins_anew(self, frame: SpikeFrame) -> bool:
+        if self._readout == "window":
+            return len(self._logits) == self._info.n_time_bins
+        was_quiet = self._n_quiet >= QUIET_BINS
+        self._n_quiet = self._n_quiet + 1 if frame.n_events < self._quiet_events else 0
+        return was_quiet and self._n_quiet == 0
+
     def _predict(self, scores: npt.NDArray[np.float32], reading: Reading) -> Prediction:
         layers, raster = _raster(reading)
         return Prediction(
@@ -88,7 +100,7 @@ class StreamRecogniser:
             energy_uj=energy_uj(reading.sops, reading.first_macs),
             raster=raster,
             layers=layers,
-            is_window_end=len(self._logits) == self._info.n_time_bins,
+            is_window_end=len(self._logits) >= self._n_trusted,
         )
 
 

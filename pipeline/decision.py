@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pipeline.schema.errors import UsageError
 from pipeline.schema.messages import NOTHING_INDEX
-from pipeline.schema.recognition import Prediction
+from pipeline.schema.recognition import QUIET_BINS, Prediction
 
 # A few noise events a bin, where the checkpoint does not say how quiet its scenes may be.
 DEFAULT_QUIET_EVENTS = 10
@@ -31,7 +31,7 @@ class DecisionSettings:
     threshold: float = 0.5
     hold_bins: int = 3
     quiet_events: int = DEFAULT_QUIET_EVENTS
-    quiet_bins: int = 5
+    quiet_bins: int = QUIET_BINS
     smoothing: float = 0.5
 
     def __post_init__(self) -> None:
@@ -82,14 +82,17 @@ def decide(
     Scores count at the end of a window only, so the `window` readout keeps its label from one window's end to the next.
     """
     n_quiet = state.n_quiet + 1 if n_events < settings.quiet_events else 0
+    is_quiet = n_quiet >= settings.quiet_bins
     scores = state.scores
     if prediction.is_window_end:
         weight = np.float32(1 if scores is None else settings.smoothing)
         scores = prediction.scores if scores is None else weight * prediction.scores + (1 - weight) * scores
     best = NOTHING_INDEX if scores is None else int(np.argmax(scores))
     confidence = 0.0 if scores is None else float(scores[best])
-    if n_quiet >= settings.quiet_bins or confidence < settings.threshold or scores is None:
+    if is_quiet or confidence < settings.threshold or scores is None:
         best, confidence = NOTHING_INDEX, 0.0
     n_led = state.n_led + 1 if best == state.index else 1
     shown = prediction.scores if scores is None else scores
-    return Decision(best, confidence, n_led >= settings.hold_bins, shown), DecisionState(scores, n_quiet, best, n_led)
+    # what a network says of a still scene means nothing, and must not linger when something moves again
+    remembered = None if is_quiet else scores
+    return Decision(best, confidence, n_led >= settings.hold_bins, shown), DecisionState(remembered, n_quiet, best, n_led)

@@ -10,6 +10,9 @@ from pipeline.schema.events import SensorSize
 from pipeline.schema.frames import SpikeFrame
 from pipeline.schema.messages import RasterLayer
 
+# So many bins in a row below the quiet rate make a quiet scene; fewer may be the turning point of a movement.
+QUIET_BINS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -18,7 +21,8 @@ class Prediction:
     `scores` is float32 (K,), probabilities of the K classes summing to 1. `sops` counts synaptic operations of this bin,
     `macs` the multiply-accumulates of the non-spiking first layer, `energy_uj` the estimate from both.
     `raster` is uint8 (R,), 0 or 1, the sampled neurons of `layers` one after another.
-    `is_window_end` is True at the last bin of a window (always True with the `running` readout once T bins were seen).
+    `is_window_end`: the scores may be trusted. With the `window` readout at the last bin of a window, with `running` once half
+    a window was seen since rest.
     """
 
     scores: npt.NDArray[np.float32]

@@ -9,17 +9,20 @@ from models.recogniser import StreamRecogniser
 from models.registry import create_network
 from pipeline.schema.errors import ConfigurationError
 from pipeline.schema.frames import SpikeFrame
+from pipeline.schema.recognition import QUIET_BINS
 
 T = 4
 
 
-def _recogniser(readout: str) -> tuple[StreamRecogniser, torch.nn.Module]:
+def _recogniser(readout: str, quiet_rate_hz: float = 0.0) -> tuple[StreamRecogniser, torch.nn.Module]:
     torch.manual_seed(0)
     network = create_network("tim", dim=16, depth=1, n_heads=2, n_classes=3, size=(16, 16)).eval()
     for module in network.modules():
         if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
             module.running_var.fill_(0.1)
-    info = CheckpointInfo("tim", configuration_values(network.configuration), ["a", "b", "c"], 10_000, T, (16, 16))
+    info = CheckpointInfo(
+        "tim", configuration_values(network.configuration), ["a", "b", "c"], 10_000, T, (16, 16), quiet_rate_hz
+    )
     return StreamRecogniser(network, info, "tim@00000000", readout), network
 
 
@@ -48,6 +51,19 @@ def test_running_readout_averages_the_last_bins_and_keeps_its_state() -> None:
     with torch.inference_mode():
         logits, _ = network.run(x)
     np.testing.assert_allclose(predictions[-1].scores, logits[-T:, 0].mean(0).softmax(0).numpy(), atol=1e-6)
+
+
+def test_running_readout_starts_from_rest_after_a_quiet_scene_and_trusts_itself_after_half_a_window() -> None:
+    # every frame of `_frames` holds some 256 events in 10 ms; below 10,000 a second is quiet here
+    recogniser, _ = _recogniser("running", quiet_rate_hz=10_000.0)
+    frames = _frames(T)
+    first = [recogniser.step(frame) for frame in frames]
+    still = SpikeFrame(np.zeros((2, 16, 16), dtype=np.uint8), 0, 10_000, 0, 0)
+    for _ in range(QUIET_BINS):
+        recogniser.step(still)
+    again = [recogniser.step(frame) for frame in frames]
+    assert [p.is_window_end for p in first] == [p.is_window_end for p in again] == [False, True, True, True]
+    assert all(np.array_equal(a.scores, b.scores) for a, b in zip(first, again, strict=True))
 
 
 def test_reset_forgets_everything() -> None:
