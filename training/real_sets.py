@@ -85,16 +85,17 @@ EXPERIMENTS = {
     ),
     "nmnist": Experiment(
         _held_out("labelled/nmnist_small/nmnist_small.npz"),
-        Binning(delta_t_us=30_000, size=(32, 32), n_time_bins=10),
+        Binning(delta_t_us=60_000, size=(32, 32), n_time_bins=5),
         {"dim": 96, "depth": 2, "n_heads": 6, "pools": "0111", "lif": {"detach_membrane": False}},
-        Recipe(epochs=30, batch=16, learning_rate=1e-3, augmentation=Augmentation(0.05, 0.08, 8.0, 0.1)),
+        # bins of 60 ms and this rate were chosen on a fifth of the training clips, never on the judged ones
+        Recipe(epochs=24, batch=16, learning_rate=2e-3, loss="mean", augmentation=Augmentation(0.05, 0.08, 8.0, 0.1)),
         "0.876 (220/251) on the holdout of the MANIFEST",
     ),
     "objects": Experiment(
         _sessions,
-        Binning(delta_t_us=50_000, size=(64, 64), n_time_bins=10, cut_us=500_000),
+        Binning(delta_t_us=100_000, size=(64, 64), n_time_bins=5, cut_us=500_000),
         {"dim": 96, "depth": 2, "n_heads": 6, "pools": "1111", "lif": {"detach_membrane": False}},
-        Recipe(epochs=20, batch=16, learning_rate=1e-3, augmentation=Augmentation(0.15, 0.25, 30.0, 0.2)),
+        Recipe(epochs=20, batch=16, learning_rate=1e-3, loss="mean", augmentation=Augmentation(0.15, 0.25, 45.0, 0.2)),
         "0.761 fitted on 2018-10-29, judged on the second half of 2018-10-06 (MANIFEST)",
     ),
 }
@@ -111,6 +112,7 @@ def _one_seed(experiment: Experiment, train: ClipSet, test: ClipSet, seed: int) 
 
     network, info = train_checkpoint("tim", experiment.settings, train, experiment.binning, recipe, report)
     result = evaluate(network, test, experiment.binning.n_time_bins)
+    print(json.dumps({"seed": seed, "accuracy": result.accuracy}), file=sys.stderr, flush=True)
     return {
         "seed": seed,
         "accuracy": result.accuracy,

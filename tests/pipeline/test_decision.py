@@ -41,6 +41,12 @@ def test_one_busy_bin_ends_the_quiet():
     assert [index for index, _ in run([(predict(0.9, 0.1), 0)] * 3 + [(predict(0.9, 0.1), 5)])] == [0, -1, -1, 0]
 
 
+def test_what_was_said_of_a_still_scene_does_not_linger():
+    partial = predict(0.9, 0.1, is_window_end=False)
+    still = [(predict(0.9, 0.1), 0)] * 2
+    assert [index for index, _ in run([*still, (partial, 100), (partial, 100), (predict(0.1, 0.9), 100)])] == [0, -1, -1, -1, 1]
+
+
 def test_nothing_is_said_before_the_first_whole_window():
     early = predict(0.9, 0.1, is_window_end=False)
     assert [index for index, _ in run([(early, 100), (early, 100), (predict(0.9, 0.1), 100)])] == [-1, -1, 0]
