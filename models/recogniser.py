@@ -1,5 +1,6 @@
 """SpikeFrame in, Prediction out: the network of a checkpoint run as a stream, membrane state kept between bins."""
 
+import functools
 from collections import deque
 from typing import Literal
 
@@ -108,14 +109,20 @@ def _raster(reading: Reading) -> tuple[tuple[RasterLayer, ...], npt.NDArray[np.u
     layers, rows = [], []
     for name, spikes in reading.spikes.items():
         flat = spikes.flatten()
-        stride = max(1, flat.numel() // _ROWS_PER_LAYER)
-        sampled = flat[::stride][:_ROWS_PER_LAYER]
+        sampled = flat[_sample(flat.numel())]
         rows.append(sampled)
         layers.append(
             RasterLayer(name=name, n_rows=sampled.numel(), n_neurons=flat.numel(), firing_rate=round(flat.mean().item(), 4))
         )
     raster = torch.cat(rows) if rows else torch.zeros(0)
     return tuple(layers), raster.to(torch.uint8).numpy()
+
+
+@functools.cache
+def _sample(n_neurons: int) -> Tensor:
+    """Which neurons of a layer are shown: drawn once and for all, spread over all channels and places."""
+    chosen = torch.randperm(n_neurons, generator=torch.Generator().manual_seed(n_neurons))[:_ROWS_PER_LAYER]
+    return chosen.sort().values
 
 
 def load_recogniser(checkpoint: str, readout: str = "running") -> StreamRecogniser:

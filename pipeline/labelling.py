@@ -14,7 +14,7 @@ from pipeline.schema.recognition import Prediction, RecogniserInfo
 from pipeline.service import n_lost_between
 
 # Classes named in a label; a window shows no more, a program that needs all scores has few classes.
-_N_TOP = 5
+_N_TOP = 12
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,11 @@ class LabelLatency(msgspec.Struct, frozen=True):
     total: float
 
 
-class Label(msgspec.Struct, frozen=True):
+class Label(msgspec.Struct, frozen=True, kw_only=True):
     """One decision for one time bin."""
 
+    v: int = SCHEMA_VERSION
+    type: Literal["label"] = "label"
     seq: int
     source: str
     start_us: int
@@ -42,8 +44,6 @@ class Label(msgspec.Struct, frozen=True):
     sops: int
     energy_uj: float
     network: str
-    v: int = SCHEMA_VERSION
-    type: Literal["label"] = "label"
 
 
 class Gap(msgspec.Struct, frozen=True):

@@ -19,7 +19,11 @@ def test_labels_on_the_wire_fit_the_schema():
     from pipeline.schema.messages import Gap, Label, LabelLatency
 
     _, definitions = msgspec.json.schema_components([Label, Gap], ref_template="#/$defs/{name}")
-    label = Label(0, "a", 0, 1, 2, "x", 0, 0.5, [("x", 0.5)], False, LabelLatency(1, 2, 3), 4, 5, 6, 0.5, "n@1")  # noqa: FBT003 - every field in its order
+    label = Label(
+        seq=0, source="a", start_us=0, end_us=1, host_ns=2, label="x", index=0, confidence=0.5, top=[("x", 0.5)], stable=False,
+        latency_ms=LabelLatency(1, 2, 3), n_events=4, n_dropped=5, sops=6, energy_uj=0.5, network="n@1",
+    )  # fmt: skip
+    assert msgspec.json.encode(label).startswith(b'{"v":1,"type":"label","seq":0,"source":"a"')
     for message in (label, Gap("a", "label/a", 1, 2, 3)):
         schema = {"$ref": f"#/$defs/{type(message).__name__}", "$defs": definitions}
         jsonschema.validate(msgspec.json.decode(msgspec.json.encode(message)), schema)
