@@ -114,4 +114,4 @@ class FileSource(ABC):
         """The last `n_bytes` of the file were not read; `what` says why."""
         self._is_truncated = True
         self._n_bytes_skipped += n_bytes
-        self._note(f"{what}; the last {n_bytes} bytes were not read")
+        self._note(f"{what}; the last {n_bytes} bytes were not read" if n_bytes else what)

@@ -17,7 +17,7 @@ from training.yardstick import linear_accuracy
 
 BINNING = Binning(delta_t_us=10_000, size=(16, 16), n_time_bins=3)
 SMALL = {"dim": 16, "depth": 1, "n_heads": 2, "pools": "0011", "lif": {"detach_membrane": False}}
-RECIPE = Recipe(epochs=30, batch=8, learning_rate=1e-2, augmentation=NONE)
+RECIPE = Recipe(epochs=14, batch=8, learning_rate=2e-2, augmentation=NONE)
 
 
 def _halves(n: int, seed: int) -> ClipSet:
@@ -42,10 +42,10 @@ def test_network_learns_left_from_right_and_its_checkpoint_says_how(tmp_path: Pa
     result = evaluate(network, _halves(20, 1), 3)
     assert result.accuracy >= 0.9
     assert result.confusion[0][0] + result.confusion[1][1] == result.correct
-    assert lines[-1]["step"] == lines[-1]["n_steps"] == 30 * 4
+    assert lines[-1]["step"] == lines[-1]["n_steps"] == 14 * 4
     save(tmp_path / "halves.safetensors", network, info, {"test": {"accuracy": result.accuracy}}, {"data": "halves"})
     _, again, _ = load_checkpoint(str(tmp_path / "halves.safetensors"))
-    assert again.training["recipe"]["epochs"] == 30
+    assert again.training["recipe"]["epochs"] == 14
     assert again.training["data"] == "halves"
 
 
