@@ -44,7 +44,8 @@ def lif_step(x: Tensor, v: Tensor, parameters: LIFParameters) -> tuple[Tensor, T
     s_reset = s.detach() if parameters.detach_reset else s
     if parameters.v_reset is None:
         return s, h - s_reset * parameters.v_threshold
-    return s, (1.0 - s_reset) * h + s_reset * parameters.v_reset
+    kept = (1.0 - s_reset) * h
+    return s, kept if parameters.v_reset == 0.0 else kept + s_reset * parameters.v_reset
 
 
 def lif(x: Tensor, v: Tensor | None, parameters: LIFParameters) -> tuple[Tensor, Tensor]:

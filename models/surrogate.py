@@ -45,4 +45,6 @@ class _Spike(torch.autograd.Function):
 
 def spike(u: Tensor, name: str, alpha: float) -> Tensor:
     """Spikes 1 where `u >= 0`, else 0, in `u`'s shape and dtype; backward is the surrogate called `name`."""
+    if not (u.requires_grad and torch.is_grad_enabled()):
+        return (u >= 0.0).to(u.dtype)
     return _Spike.apply(u, name, alpha)  # type: ignore[no-any-return, no-untyped-call]  # torch leaves apply untyped
