@@ -2,6 +2,7 @@
 
 import functools
 from collections import deque
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -54,6 +55,8 @@ class StreamRecogniser:
             quiet_rate_hz=info.quiet_rate_hz,
         )
 
+        self._layer_sizes = self._look_at_layers()
+
     @property
     def device(self) -> str:
         """Where the network computes: cpu or cuda."""
@@ -83,7 +86,18 @@ class StreamRecogniser:
     def reset(self) -> None:
         """Put all membranes at rest and forget the running scores."""
         self._state = None
+        self._n_quiet = 0
         self._logits.clear()
+
+    def _look_at_layers(self) -> dict[str, int]:
+        """Names and sizes of all spiking layers, in the order in which they fire: two bins, as some begin at the second."""
+        size = self._info.frame_size
+        state: State | None = None
+        with torch.inference_mode():
+            for _ in range(2):
+                self._meter.read()
+                _, state = self._network.step(torch.zeros(1, 2, size.height, size.width), state)
+        return {name: spikes.numel() for name, spikes in self._meter.read().spikes.items()}
 
     def _begins_anew(self, frame: SpikeFrame) -> bool:
         if self._readout == "window":
@@ -93,7 +107,7 @@ class StreamRecogniser:
         return was_quiet and self._n_quiet == 0
 
     def _predict(self, scores: npt.NDArray[np.float32], reading: Reading) -> Prediction:
-        layers, raster = _raster(reading)
+        layers, raster = _raster(reading, self._layer_sizes)
         return Prediction(
             scores=scores,
             sops=reading.sops,
@@ -105,15 +119,16 @@ class StreamRecogniser:
         )
 
 
-def _raster(reading: Reading) -> tuple[tuple[RasterLayer, ...], npt.NDArray[np.uint8]]:
+def _raster(reading: Reading, layer_sizes: Mapping[str, int]) -> tuple[tuple[RasterLayer, ...], npt.NDArray[np.uint8]]:
+    """Rows of all layers, in the same order at every bin; a layer that was not asked this time is silent."""
     layers, rows = [], []
-    for name, spikes in reading.spikes.items():
-        flat = spikes.flatten()
-        sampled = flat[_sample(flat.numel())]
+    for name, n_neurons in layer_sizes.items():
+        spikes = reading.spikes.get(name)
+        flat = torch.zeros(n_neurons) if spikes is None else spikes.flatten()
+        sampled = flat[_sample(n_neurons)]
         rows.append(sampled)
-        layers.append(
-            RasterLayer(name=name, n_rows=sampled.numel(), n_neurons=flat.numel(), firing_rate=round(flat.mean().item(), 4))
-        )
+        rate = round(flat.mean().item(), 4)
+        layers.append(RasterLayer(name=name, n_rows=sampled.numel(), n_neurons=n_neurons, firing_rate=rate))
     raster = torch.cat(rows) if rows else torch.zeros(0)
     return tuple(layers), raster.to(torch.uint8).numpy()
 

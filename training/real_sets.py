@@ -95,7 +95,7 @@ EXPERIMENTS = {
         _sessions,
         Binning(delta_t_us=100_000, size=(64, 64), n_time_bins=5, cut_us=500_000),
         {"dim": 96, "depth": 2, "n_heads": 6, "pools": "1111", "lif": {"detach_membrane": False}},
-        Recipe(epochs=20, batch=16, learning_rate=1e-3, loss="mean", augmentation=Augmentation(0.15, 0.25, 45.0, 0.2)),
+        Recipe(epochs=40, batch=16, learning_rate=1e-3, loss="mean", augmentation=Augmentation(0.15, 0.25, 30.0, 0.2)),
         "0.761 fitted on 2018-10-29, judged on the second half of 2018-10-06 (MANIFEST)",
     ),
 }

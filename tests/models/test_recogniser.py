@@ -85,6 +85,16 @@ def test_prediction_carries_counted_operations_and_a_raster_of_its_layers() -> N
     assert set(np.unique(prediction.raster)) <= {0, 1}
 
 
+def test_raster_has_the_same_layers_at_every_bin_although_tim_begins_at_the_second() -> None:
+    recogniser, _ = _recogniser("running")
+    predictions = [recogniser.step(frame) for frame in _frames(3)]
+    names = [[layer.name for layer in p.layers] for p in predictions]
+    assert names[0] == names[1] == names[2]
+    assert any("tim" in name for name in names[0])
+    first = {layer.name: layer.firing_rate for layer in predictions[0].layers}
+    assert all(rate == 0.0 for name, rate in first.items() if "tim" in name)
+
+
 def test_frame_of_another_size_is_refused_with_both_shapes() -> None:
     recogniser, _ = _recogniser("running")
     frame = SpikeFrame(np.zeros((2, 8, 8), dtype=np.uint8), 0, 10_000, 0, 0)
