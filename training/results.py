@@ -4,6 +4,7 @@ Nothing is typed by hand: real sets from benchmarks/results/real_*.json, the shi
 """
 
 import json
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,18 +44,37 @@ def real_rows() -> Iterator[str]:
         path = _RESULTS / f"real_{name}.json"
         if path.is_file():
             yield _how(json.loads(path.read_text()))
+    for path in sorted(_RESULTS.glob("real_*_*.json")):
+        yield _before(json.loads(path.read_text()))
     yield ""
+
+
+def _before(result: dict[str, Any]) -> str:
+    """A recipe that was scored on the same clips earlier: the reader shall see how often they were looked at."""
+    recipe, settings = result["runs"][0]["recipe"], result["network"]
+    clipping = f"gradients clipped at {recipe['clip_norm']:g}" if "clip_norm" in recipe else "gradients not clipped"
+    return (
+        f"- Scored before on the same clips of {result['set']}: {settings['n_time_bins']} bins of "
+        f"{settings['delta_t_us'] / 1000:g} ms, {recipe['epochs']} epochs, {clipping}, rotation up to "
+        f"{recipe['augmentation']['rotation_deg']:g} degrees: {result['accuracy_mean']:.3f} "
+        f"(spread {result['accuracy_spread']:.3f}, {len(result['runs'])} seeds)."
+    )
 
 
 def _how(result: dict[str, Any]) -> str:
     settings, first = result["network"], result["runs"][0]
     minutes = sum(run["train_seconds"] for run in result["runs"]) / 60
     width, height = settings["size"]
+    behind = (
+        ""
+        if result["accuracy_mean"] > result["linear_same_split"]
+        else " **The linear yardstick does better on the same clips.**"
+    )
     return (
         f"- `{result['command']} --data FOLDER`: dim {settings['dim']}, {settings['n_heads']} heads, frames {width}x{height}, "
         f"{settings['n_time_bins']} bins of {settings['delta_t_us'] / 1000:g} ms, {first['parameters']:,} parameters, "
         f"{first['recipe']['epochs']} epochs; {minutes:.0f} minutes for all seeds, one thread of a busy 2-core "
-        f"{result['machine']['processor']} machine, {result['date']}."
+        f"{result['machine']['processor']} machine, {result['date']}.{behind}"
     )
 
 
@@ -94,11 +114,35 @@ def shipped_rows(info: CheckpointInfo) -> Iterator[str]:
     )
 
 
+def stream_rows() -> Iterator[str]:
+    """What a user waits for, as `benchmarks/stream.py` measured it."""
+    path = _RESULTS / "stream.json"
+    if not path.is_file():
+        return
+    result = json.loads(path.read_text())
+    latency, machine = result["latency_ms"]["total"], result["machine"]
+    yield ""
+    yield "## The stream, shipped recording and recogniser"
+    yield ""
+    first_s = statistics.median(result["first_label_s"])
+    pace = statistics.median(result["host_time_over_sensor_time"])
+    yield f"`python benchmarks/stream.py --out benchmarks/results/stream.json`, {machine['cores']} cores, {result['date']}:"
+    yield ""
+    yield f"- first label {first_s:.1f} s after the command was typed;"
+    yield f"- host time over sensor time at speed 1: {pace:.4f};"
+    yield (
+        f"- from bin closed to label published {latency['p50']:.1f} ms (median), {latency['p99']:.1f} ms (99th percentile), "
+        f"bins of {result['bin_ms']:g} ms;"
+    )
+    yield f"- {result['bins_a_second_at_max']:.0f} bins a second at `--speed max`, none missing."
+
+
 def main() -> None:
     """Print the page."""
     print(_HEAD)
     print("\n".join(real_rows()))
     print("\n".join(shipped_rows(read_info(find_checkpoint("default")))))
+    print("\n".join(stream_rows()))
 
 
 if __name__ == "__main__":
