@@ -74,7 +74,7 @@ def read_info(path: Path) -> CheckpointInfo:
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a safetensors checkpoint ({error})") from error
     if _METADATA_KEY not in metadata:
-        raise InputError(f"{path}: safetensors without Saccade's metadata; bring it in with `saccade import-weights`")
+        raise InputError(f"{path}: safetensors without Saccade's metadata; this version reads what `saccade train` writes")
     try:
         return msgspec.json.decode(metadata[_METADATA_KEY], type=CheckpointInfo)
     except msgspec.MsgspecError as error:

@@ -48,10 +48,10 @@ def test_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
         read_info(path)
 
 
-def test_safetensors_of_somebody_else_points_to_import(tmp_path: Path) -> None:
+def test_safetensors_of_somebody_else_say_what_is_read(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"w": torch.zeros(2)}, path)
-    with pytest.raises(InputError, match="import-weights"):
+    with pytest.raises(InputError, match="saccade train"):
         read_info(path)
 
 
