@@ -3,7 +3,7 @@
     E = E_AC * SOPs + E_MAC * MACs of the first layer         (Spikformer; QKFormer appendix 6.6; 45 nm, Horowitz 2014)
 
 One synaptic operation is one addition: an input spike times the outputs it reaches. A residual count of 2 costs two additions.
-The first layer sees event counts, not spikes, and is charged as dense multiply-accumulates.
+The first layer sees event counts, not spikes, and is charged as dense multiply-accumulates; so is a head on mean currents.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from models.neuron import LIF
-from models.zoo.spikformer import SpikingProduct
+from models.zoo.qkformer import KeyValueProduct
+from models.zoo.spikformer import SpikeSum, SpikingProduct
+from models.zoo.spikingresformer import CurrentLinear, CurrentProduct
 
 # Energy of one accumulate and one multiply-accumulate, picojoule, 45 nm CMOS.
 E_AC_PJ = 0.9
@@ -30,10 +32,14 @@ def energy_uj(sops: int, macs: int) -> float:
 
 @dataclass(slots=True)
 class LayerCount:
-    """Operations of one layer since the meter was read: additions, and dense multiply-accumulates."""
+    """Operations of one layer since the meter was read: additions, and dense multiply-accumulates.
+
+    `is_dense`: the layer sees numbers instead of spikes, and its multiply-accumulates are what it costs.
+    """
 
     sops: float = 0.0
     macs: int = 0
+    is_dense: bool = False
 
 
 @dataclass(slots=True)
@@ -42,17 +48,16 @@ class Reading:
 
     layers: dict[str, LayerCount] = field(default_factory=dict)
     spikes: dict[str, Tensor] = field(default_factory=dict)
-    first: str = ""
 
     @property
     def sops(self) -> int:
-        """Additions of all layers but the first."""
-        return round(sum(count.sops for name, count in self.layers.items() if name != self.first))
+        """Additions of all layers that see spikes."""
+        return round(sum(count.sops for count in self.layers.values() if not count.is_dense))
 
     @property
     def first_macs(self) -> int:
-        """Multiply-accumulates of the first layer."""
-        return self.layers[self.first].macs if self.first else 0
+        """Multiply-accumulates of the first layer, and of any other that sees numbers instead of spikes."""
+        return sum(count.macs for count in self.layers.values() if count.is_dense)
 
     @property
     def macs(self) -> int:
@@ -66,16 +71,21 @@ class SpikeMeter:
     def __init__(self, network: nn.Module) -> None:
         self._reading = Reading()
         self._reach: dict[tuple[str, torch.Size], Tensor] = {}
+        counters: list[tuple[Any, Any]] = [
+            ((nn.Conv1d, nn.Conv2d), self._convolution),
+            (CurrentLinear, self._current_linear),
+            (nn.Linear, self._linear),
+            (CurrentProduct, self._current_product),
+            (KeyValueProduct, self._key_value_product),
+            (SpikingProduct, self._product),
+            (SpikeSum, self._sum),
+            (LIF, self._spikes),
+        ]
         self._hooks = []
         for name, module in network.named_modules():
-            if isinstance(module, (nn.Conv1d, nn.Conv2d)):
-                self._hooks.append(module.register_forward_hook(self._hook(name, self._convolution)))
-            elif isinstance(module, nn.Linear):
-                self._hooks.append(module.register_forward_hook(self._hook(name, self._linear)))
-            elif isinstance(module, SpikingProduct):
-                self._hooks.append(module.register_forward_hook(self._hook(name, self._product)))
-            elif isinstance(module, LIF):
-                self._hooks.append(module.register_forward_hook(self._hook(name, self._spikes)))
+            count = next((count for kind, count in counters if isinstance(module, kind)), None)
+            if count is not None:
+                self._hooks.append(module.register_forward_hook(self._hook(name, count)))
 
     def close(self) -> None:
         """Take the hooks off again."""
@@ -91,10 +101,9 @@ class SpikeMeter:
     def _hook(self, name: str, count: Any) -> Any:
         return lambda module, inputs, output: count(name, module, inputs, output)
 
-    def _add(self, name: str, sops: float, macs: int) -> None:
-        if not self._reading.first:
-            self._reading.first = name
-        layer = self._reading.layers.setdefault(name, LayerCount())
+    def _add(self, name: str, sops: float, macs: int, *, is_dense: bool = False) -> None:
+        is_first = not self._reading.layers
+        layer = self._reading.layers.setdefault(name, LayerCount(is_dense=is_dense or is_first))
         layer.sops += sops
         layer.macs += macs
 
@@ -128,13 +137,32 @@ class SpikeMeter:
     def _product(self, name: str, _: SpikingProduct, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
         q, k, v = (x.detach() for x in inputs)  # (T, B, n_heads, N, D)
         N, D = q.shape[-2:]
-        if N <= D:  # (q k^T) v: matches of a query and a key spike, then each value spike adds a column of N
-            first = (q.sum(dim=-2) * k.sum(dim=-2)).sum()
-            sops = first + v.sum() * N
-        else:  # q (k^T v): pairs of a key and a value spike, then each query spike adds a row of D
-            first = (k.sum(dim=-1) * v.sum(dim=-1)).sum()
-            sops = first + q.sum() * D
-        self._add(name, sops.item(), 2 * output.numel() * N)
+        sops = _query_key_first(q, k, v) if N <= D else _key_value_first(q, k, v)
+        self._add(name, sops, 2 * output.numel() * N)
+
+    def _current_linear(self, name: str, module: CurrentLinear, _: tuple[Tensor], output: Tensor) -> None:
+        self._add(name, 0.0, output.numel() * module.in_features, is_dense=True)
+
+    def _current_product(self, name: str, _: CurrentProduct, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        current, s = inputs  # (..., I, K), (..., K, J): each spike adds a column of I
+        self._add(name, s.sum().item() * current.shape[-2], output.numel() * s.shape[-2])
+
+    def _key_value_product(self, name: str, _: KeyValueProduct, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        q, k, v = (x.detach() for x in inputs)  # (T, B, n_heads, N, D)
+        self._add(name, _key_value_first(q, k, v), 2 * output.numel() * q.shape[-1])
+
+    def _sum(self, name: str, _: SpikeSum, inputs: tuple[Tensor], __: Tensor) -> None:
+        self._add(name, inputs[0].sum().item(), 0)  # one addition a spike; the mask that follows is a gate and adds nothing
 
     def _spikes(self, name: str, _: LIF, __: tuple[Tensor, Any], output: Tensor) -> None:
         self._reading.spikes[name] = output.detach()
+
+
+def _query_key_first(q: Tensor, k: Tensor, v: Tensor) -> float:
+    """Additions of (q k^T) v, (T, B, n_heads, N, D): matches of query and key, then a column of N for each value spike."""
+    return ((q.sum(dim=-2) * k.sum(dim=-2)).sum() + v.sum() * q.shape[-2]).item()
+
+
+def _key_value_first(q: Tensor, k: Tensor, v: Tensor) -> float:
+    """Additions of q (k^T v), (T, B, n_heads, N, D): pairs of key and value, then a row of D for each query spike."""
+    return ((k.sum(dim=-1) * v.sum(dim=-1)).sum() + q.sum() * q.shape[-1]).item()

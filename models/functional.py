@@ -7,8 +7,11 @@ Leaky integrate-and-fire (spec: SpikingJelly's LIFNode; Spikformer, Zhou 2023, e
     s = 1 if H >= v_threshold else 0
     v' = (1 - s) H + s v_reset       hard reset
     v' = H - s v_threshold           soft reset (v_reset is None)
+
+The parametric neuron (PLIF; Fang 2021) learns its leak: 1/tau = sigmoid(w), all else alike.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +43,20 @@ def lif_step(x: Tensor, v: Tensor, parameters: LIFParameters) -> tuple[Tensor, T
     if parameters.detach_membrane:
         v = v.detach()
     h = v + (x - v) / parameters.tau if parameters.decay_input else v - v / parameters.tau + x
+    return _fire(h, parameters)
+
+
+def plif_step(x: Tensor, v: Tensor, w: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
+    """As `lif_step`, with the leak 1/tau = sigmoid(`w`), `w` a scalar that may require a gradient; `tau` is not looked at."""
+    if parameters.detach_membrane:
+        v = v.detach()
+    leak = torch.sigmoid(w)
+    h = v + (x - v) * leak if parameters.decay_input else v - v * leak + x
+    return _fire(h, parameters)
+
+
+def _fire(h: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
+    """Spikes and the membrane after the reset, of the potentials `h`."""
     s = spike(h - parameters.v_threshold, parameters.surrogate, parameters.alpha)
     s_reset = s.detach() if parameters.detach_reset else s
     if parameters.v_reset is None:
@@ -50,9 +67,18 @@ def lif_step(x: Tensor, v: Tensor, parameters: LIFParameters) -> tuple[Tensor, T
 
 def lif(x: Tensor, v: Tensor | None, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
     """T time bins: `x` (T, ...), membrane `v` (...) or None for rest, to (spikes (T, ...), membrane after the last bin)."""
+    return _over_bins(x, v, lambda x_t, v_t: lif_step(x_t, v_t, parameters))
+
+
+def plif(x: Tensor, v: Tensor | None, w: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
+    """T time bins of `plif_step`: shapes as in `lif`, `w` a scalar."""
+    return _over_bins(x, v, lambda x_t, v_t: plif_step(x_t, v_t, w, parameters))
+
+
+def _over_bins(x: Tensor, v: Tensor | None, step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     membrane = torch.zeros_like(x[0]) if v is None else v
     spikes = []
     for x_t in x:
-        s, membrane = lif_step(x_t, membrane, parameters)
+        s, membrane = step(x_t, membrane)
         spikes.append(s)
     return torch.stack(spikes), membrane

@@ -3,6 +3,8 @@
 `Memory` carries the remembered tensors of one run: layers read the old value under their own key and leave the new one.
 """
 
+import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -62,6 +64,37 @@ class LIF(nn.Module):
     def extra_repr(self) -> str:
         """Threshold and time constant, for printing a network."""
         return f"v_threshold={self.parameters_.v_threshold}, tau={self.parameters_.tau}"
+
+
+class PLIF(LIF):
+    """LIF layer that learns its leak, 1/tau = sigmoid(w), one `w` for the layer, beginning at the parameters' tau (over 1)."""
+
+    def __init__(self, parameters: LIFParameters) -> None:
+        super().__init__(parameters)
+        # + 0.0: no minus sign before the zero of tau 2
+        self.w = nn.Parameter(torch.tensor(-math.log(parameters.tau - 1.0) + 0.0))
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Spikes (T, B, ...) for the current `x` (T, B, ...)."""
+        spikes, memory.new[self.key] = functional.plif(x, memory.old.get(self.key), self.w, self.parameters_)
+        return spikes
+
+
+class SpikingNetwork(nn.Module):
+    """A recogniser's network: `run` is its own, `forward` and `step` are `run` from rest and `run` with one bin."""
+
+    @abstractmethod
+    def run(self, x: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """T bins of B streams: event counts (T, B, 2, H, W) and state to (logits (T, B, K), new state); None is rest."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, K), the mean over T bins from rest, of event counts (T, B, 2, H, W)."""
+        return self.run(x)[0].mean(dim=0)
+
+    def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """One bin: event counts (B, 2, H, W) and state to (logits of this bin (B, K), new state); None is rest."""
+        logits, state = self.run(x_t.unsqueeze(0), state)
+        return logits[0], dict(state)
 
 
 def name_memories(network: nn.Module) -> None:

@@ -10,7 +10,10 @@ import msgspec
 from torch import Tensor, nn
 
 from models.neuron import State
+from models.zoo.qkformer import QKFormer, QKFormerConfiguration
+from models.zoo.sdt import SDTConfiguration, SpikeDrivenTransformer
 from models.zoo.spikformer import Spikformer, SpikformerConfiguration
+from models.zoo.spikingresformer import SpikingResformer, SpikingResformerConfiguration
 from models.zoo.tim import TIMConfiguration, TIMSpikformer
 from pipeline.schema.errors import ConfigurationError
 
@@ -57,6 +60,27 @@ NETWORKS: Mapping[str, NetworkEntry] = types.MappingProxyType(
             "Shen et al., TIM: An Efficient Temporal Interaction Module for Spiking Transformer, IJCAI 2024",
             "golden vectors of module, attention and block (float64); parameter counts 10, 11 classes",
         ),
+        "qkformer": NetworkEntry(
+            QKFormerConfiguration,
+            QKFormer,
+            "Zhou et al., QKFormer: Hierarchical Spiking Transformer using Q-K Attention, NeurIPS 2024",
+            "golden vectors of stem, stage embedding, token attention and self-attention (float64); channel attention against "
+            "the paper's formula, no code of it was released; parameter counts 10, 11, 101 classes; operations of a bin",
+        ),
+        "spikingresformer": NetworkEntry(
+            SpikingResformerConfiguration,
+            SpikingResformer,
+            "Shi et al., SpikingResformer: Bridging ResNet and Vision Transformer in Spiking Neural Networks, CVPR 2024",
+            "golden vectors of attention, firing rates and feed-forward (float64); parameter counts 10, 11, 101 classes; "
+            "operations of a bin",
+        ),
+        "sdt": NetworkEntry(
+            SDTConfiguration,
+            SpikeDrivenTransformer,
+            "Yao et al., Spike-driven Transformer, NeurIPS 2023",
+            "golden vectors of the block, without and with pools (float64); parameter counts 10, 11, 101 classes; operations "
+            "of a bin",
+        ),
     }
 )
 
@@ -79,17 +103,5 @@ def read_configuration(kind: type[Any], name: str, settings: Mapping[str, Any]) 
         configuration = msgspec.convert(dict(settings), kind)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"setting of {name} does not fit: {error}") from error
-    _check(configuration, name)
+    configuration.check(name)
     return configuration
-
-
-def _check(configuration: Any, name: str) -> None:
-    dim, n_heads = configuration.dim, configuration.n_heads
-    if dim <= 0 or dim % 8 or dim % n_heads:
-        raise ConfigurationError(f"{name}: dim {dim} must be a positive multiple of 8 and of n_heads {n_heads}")
-    if min(configuration.size) < 1 or max(configuration.size) > 4096:
-        raise ConfigurationError(f"{name}: size {configuration.size} must lie between 1 and 4096 pixels")
-    if len(configuration.pools) != 4 or set(configuration.pools) - {"0", "1"}:
-        raise ConfigurationError(f"{name}: pools {configuration.pools!r} must be four digits 0 or 1, one for each stem stage")
-    if min(configuration.depth, configuration.n_classes, configuration.in_channels, configuration.mlp_ratio) < 1:
-        raise ConfigurationError(f"{name}: depth, n_classes, in_channels and mlp_ratio must be at least 1")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 
 from models.functional import LIFParameters
-from models.neuron import LIF, Memory, State, name_memories
+from models.neuron import LIF, Memory, SpikingNetwork, State, name_memories
+from models.zoo.configuration import check_counts, check_dim, check_lif, check_pools, check_size
 
 # Builds what stands between the Q neurons and the product (models/zoo/tim.py): (T, B, n_heads, N, D) to the same shape.
 Interaction = Callable[[], nn.Module]
@@ -50,6 +51,22 @@ class SpikformerConfiguration:
         """Number of tokens N."""
         width, height = self.token_map
         return width * height
+
+    def check(self, name: str) -> None:
+        """ConfigurationError where network `name` cannot be built like this; the stem begins with dim / 8 channels."""
+        check_dim(name, self.dim, self.n_heads, 8)
+        check_size(name, self.size)
+        check_pools(name, self.pools)
+        check_counts(name, depth=self.depth, n_classes=self.n_classes, in_channels=self.in_channels, mlp_ratio=self.mlp_ratio)
+        check_lif(name, self.lif)
+
+
+def classifier(dim: int, n_classes: int) -> nn.Linear:
+    """Linear head as all networks of this family begin with it: truncated normal weights of 0.02, bias 0."""
+    head = nn.Linear(dim, n_classes)
+    nn.init.trunc_normal_(head.weight, std=0.02)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 def folded(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -121,6 +138,18 @@ class SpikingProduct(nn.Module):
         return (q @ k.transpose(-1, -2)) @ v if N <= D else q @ (k.transpose(-1, -2) @ v)
 
 
+class SpikeSum(nn.Module):
+    """Sum of spikes over one axis, which stays with length 1: a layer of its own, so that meters can count the additions."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, s: Tensor) -> Tensor:
+        """Counts, of spikes of any shape."""
+        return s.sum(dim=self.dim, keepdim=True)
+
+
 class SpikingSelfAttention(nn.Module):
     """SSA (paper eq. 7-9): softmax-free product of spike-form Q, K, V, scaled and fired again."""
 
@@ -164,22 +193,31 @@ class SpikingMLP(nn.Module):
         return spikes
 
 
-class Block(nn.Module):
-    """Encoder block (paper eq. 5-6): x + SSA(x), then x + MLP(x), on integer spike counts."""
+class ResidualBlock(nn.Module):
+    """x + attention(x), then x + MLP(x): sums of spikes or of currents, as the two parts give them."""
 
-    def __init__(self, configuration: SpikformerConfiguration, interaction: Interaction | None = None) -> None:
+    def __init__(self, attn: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
-        self.attn = SpikingSelfAttention(configuration, interaction)
-        self.mlp = SpikingMLP(configuration.dim, configuration.mlp_ratio, configuration.lif)
+        self.attn, self.mlp = attn, mlp
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        """Spike counts (T, B, C, N), two more at most than `x` holds."""
+        """Same shape as `x`, bins first; two more spikes at most than `x` holds where the parts give spikes."""
         x = x + self.attn(x, memory)
         out: Tensor = x + self.mlp(x, memory)
         return out
 
 
-class Spikformer(nn.Module):
+class Block(ResidualBlock):
+    """Encoder block (paper eq. 5-6): SSA, then MLP, on integer spike counts (T, B, C, N)."""
+
+    def __init__(self, configuration: SpikformerConfiguration, interaction: Interaction | None = None) -> None:
+        super().__init__(
+            SpikingSelfAttention(configuration, interaction),
+            SpikingMLP(configuration.dim, configuration.mlp_ratio, configuration.lif),
+        )
+
+
+class Spikformer(SpikingNetwork):
     """The whole network; `interaction` builds what stands between Q and the product in each block (none here, TIM in `tim`)."""
 
     def __init__(self, configuration: SpikformerConfiguration, interaction: Interaction | None = None) -> None:
@@ -187,9 +225,7 @@ class Spikformer(nn.Module):
         self.configuration = configuration
         self.stem = SpikingPatchSplitting(configuration.in_channels, configuration.dim, configuration.pools, configuration.lif)
         self.blocks = nn.ModuleList(Block(configuration, interaction) for _ in range(configuration.depth))
-        self.head = nn.Linear(configuration.dim, configuration.n_classes)
-        nn.init.trunc_normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
+        self.head = classifier(configuration.dim, configuration.n_classes)
         name_memories(self)
 
     def run(self, x: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -199,12 +235,3 @@ class Spikformer(nn.Module):
         for block in self.blocks:
             x = block(x, memory)
         return self.head(x.mean(dim=3)), memory.new
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, K), the mean over T bins from rest, of event counts (T, B, 2, H, W)."""
-        return self.run(x)[0].mean(dim=0)
-
-    def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """One bin: event counts (B, 2, H, W) and state to (logits of this bin (B, K), new state); None is rest."""
-        logits, state = self.run(x_t.unsqueeze(0), state)
-        return logits[0], dict(state)

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from models.energy import SpikeMeter, energy_uj
-from models.zoo.spikformer import SpikingProduct
+from models.zoo.qkformer import KeyValueProduct
+from models.zoo.spikformer import SpikeSum, SpikingProduct
+from models.zoo.spikingresformer import CurrentProduct
 
 
 def _metered(module: nn.Module, *inputs: torch.Tensor) -> float:
@@ -58,6 +60,23 @@ def test_product_costs_its_matches_and_then_a_row_for_each_spike(n_tokens: int) 
         else:
             additions += int(sum(a.sum() * b.sum() for a, b in zip(keys, values, strict=True))) + int(queries.sum()) * 5
     assert _metered(SpikingProduct(), q, k, v) == additions
+
+
+def test_product_of_keys_and_values_first_costs_so_for_few_tokens_too() -> None:
+    q = torch.tensor([[1.0, 1.0, 0.0]]).view(1, 1, 1, 1, 3)
+    k = torch.tensor([[0.0, 1.0, 1.0]]).view(1, 1, 1, 1, 3)
+    v = torch.tensor([[1.0, 1.0, 1.0]]).view(1, 1, 1, 1, 3)
+    # two key spikes meet three value spikes; each of two query spikes adds a row of three
+    assert _metered(KeyValueProduct(), q, k, v) == 2 * 3 + 2 * 3
+
+
+def test_sum_costs_an_addition_a_spike() -> None:
+    assert _metered(SpikeSum(dim=1), torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])) == 3
+
+
+def test_product_of_a_current_costs_a_column_for_each_spike() -> None:
+    s = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    assert _metered(CurrentProduct(), torch.full((7, 3), -0.5), s) == 3 * 7
 
 
 def test_energy_is_nine_tenths_of_a_picojoule_an_addition_and_four_point_six_a_mac() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from golden import Golden
 
-from models.functional import LIFParameters, lif, lif_step
+from models.functional import LIFParameters, lif, lif_step, plif
 
 CASES = {
     "sig_hard_detach_th1": LIFParameters(),
@@ -60,3 +60,17 @@ def test_released_neuron_gives_the_same_spikes_membranes_and_gradients(case: str
     assert torch.equal(spikes, golden[f"out/{case}.spike"])
     torch.testing.assert_close(torch.stack(membranes), golden[f"out/{case}.v"], rtol=0, atol=1e-9)
     torch.testing.assert_close(x.grad, golden[f"out/{case}.grad_x"], rtol=0, atol=1e-9)
+
+
+def test_learned_leak_of_w_zero_is_tau_two_and_its_gradient_is_that_of_the_formula() -> None:
+    x = torch.tensor([[0.8, 1.9], [1.5, 2.5]], dtype=torch.float64)
+    w = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    parameters = LIFParameters(surrogate="atan", alpha=2.0)
+    spikes, v = plif(x, None, w, parameters)
+    expected, expected_v = lif(x, None, parameters)
+    assert torch.equal(spikes, expected)
+    assert torch.equal(v, expected_v)
+    # first bin: H = x sigmoid(w), so ds/dw = surrogate(H - 1) x / 4
+    (gradient,) = torch.autograd.grad(spikes[0].sum(), w)
+    slope = 1.0 / (1.0 + (torch.pi * (x[0] / 2 - 1.0)) ** 2)
+    torch.testing.assert_close(gradient, (slope * x[0] / 4).sum())

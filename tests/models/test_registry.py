@@ -25,4 +25,19 @@ def test_settings_that_cannot_be_built_are_refused(settings: dict[str, object]) 
 def test_nested_neuron_settings_reach_the_layers() -> None:
     network = create_network("tim", dim=16, n_heads=2, size=(16, 16), lif={"detach_membrane": False, "tau": 3.0})
     assert network.configuration.lif.tau == 3.0
-    assert set(NETWORKS) == {"spikformer", "tim"}
+
+
+def test_every_network_of_the_zoo_is_listed() -> None:
+    assert set(NETWORKS) == {"spikformer", "tim", "qkformer", "spikingresformer", "sdt"}
+
+
+@pytest.mark.parametrize("settings", [{"depth": [1, 0]}, {"depth": 2}, {"dim": 48}, {"n_heads": 0}, {"attention": "both"}])
+def test_settings_that_qkformer_cannot_be_built_with_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError):
+        create_network("qkformer", **settings)
+
+
+@pytest.mark.parametrize("lif", [{"tau": 0.5}, {"v_threshold": 0.0}, {"alpha": float("nan")}, {"surrogate": "step"}])
+def test_neurons_that_cannot_be_run_are_refused(lif: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError):
+        create_network("spikformer", lif=lif)
