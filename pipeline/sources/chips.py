@@ -1,5 +1,7 @@
 """Sensors by the names that recordings carry, and how wide and high each is. Knows no file format."""
 
+import re
+
 from pipeline.schema.errors import UsageError
 from pipeline.schema.events import SensorSize
 
@@ -16,6 +18,8 @@ CHIPS = {
     "dvs640": SensorSize(640, 480),
     "dvxplorer": SensorSize(640, 480),
 }
+# Coordinates have 16 bits.
+_WIDEST = 1 << 16
 
 
 def find_chip(text: str) -> str | None:
@@ -30,3 +34,14 @@ def require_chip(text: str) -> str:
     if name is None:
         raise UsageError(f"unknown chip {text!r}; --chip takes one of {', '.join(CHIPS)}")
     return name
+
+
+def size_of(text: str) -> SensorSize:
+    """Size of the sensor that a user described, by the name of its chip or as WIDTHxHEIGHT; UsageError for anything else."""
+    pixels = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if pixels is None:
+        return CHIPS[require_chip(text)]
+    width, height = int(pixels[1]), int(pixels[2])
+    if not (0 < width <= _WIDEST and 0 < height <= _WIDEST):
+        raise UsageError(f"a sensor of {text} pixels cannot be; width and height lie between 1 and {_WIDEST}")
+    return SensorSize(width, height)

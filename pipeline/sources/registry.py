@@ -1,11 +1,15 @@
-"""From a path or URI to an event source. Recordings are recognised by their content, never by their names."""
+"""From a path or URI to an event source. Recordings are recognised by their content, not by their names.
+
+The one exception has no choice: N-MNIST's `.bin` has no signature, so that its name and the plausibility of its bytes decide.
+"""
 
 from io import BufferedReader
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from pipeline.schema.errors import InputError, UnknownFormatError, UsageError
+from pipeline.schema.errors import InputError, MissingExtraError, UnknownFormatError, UsageError
 from pipeline.sources.base import EventSource
+from pipeline.sources.chips import size_of
 from pipeline.sources.file import FileSource, open_file
 from pipeline.sources.signature import HEAD_BYTES, Reader, identify
 
@@ -13,8 +17,8 @@ from pipeline.sources.signature import HEAD_BYTES, Reader, identify
 class SourceOptions(TypedDict, total=False):
     """What a user may say about a recording that does not say it itself.
 
-    `chip` names the sensor (AEDAT 2.0 and 3.x), `stream` the event stream (AEDAT 4) or source id (AEDAT 3.x), `name` the
-    name on the bus (the file's name without its ending otherwise).
+    `chip` names the sensor (AEDAT 2.0 and 3.x, Prophesee RAW and DAT), `stream` the event stream (AEDAT 4) or source id
+    (AEDAT 3.x), `name` the name on the bus (the file's name without its ending otherwise).
     """
 
     chip: str | None
@@ -51,10 +55,7 @@ def open_recording(path: str | Path, **options: Unpack[SourceOptions]) -> FileSo
     handle = open_file(path)
     try:
         head = _read_head(path, handle)
-        signature = identify(head)
-        if signature.reader is None:
-            raise UnknownFormatError(f"{path} is {signature.found}; {signature.way_out}")
-        return _open(path, handle, signature.reader, options)
+        return _open(path, handle, _recognise(path, head), options)
     except BaseException:
         handle.close()
         raise
@@ -66,7 +67,7 @@ def is_recording(path: Path) -> bool:
         open_recording(path).close()
     except UnknownFormatError:
         return False
-    except InputError:
+    except (InputError, MissingExtraError):
         return True
     return True
 
@@ -76,6 +77,19 @@ def _read_head(path: Path, handle: BufferedReader) -> bytes:
         return handle.read(HEAD_BYTES)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
+
+
+def _recognise(path: Path, head: bytes) -> Reader:
+    """The reader for a file; UnknownFormatError if there is none."""
+    signature = identify(head)
+    if signature.reader is not None:
+        return signature.reader
+    if signature.is_unknown and path.suffix.lower() == ".bin":
+        from pipeline.sources.bin40 import is_plausible
+
+        if is_plausible(head):
+            return "bin40"
+    raise UnknownFormatError(f"{path} is {signature.found}; {signature.way_out}")
 
 
 def _open(path: Path, handle: BufferedReader, reader: Reader, options: SourceOptions) -> FileSource:
@@ -96,10 +110,46 @@ def _open(path: Path, handle: BufferedReader, reader: Reader, options: SourceOpt
         from pipeline.sources.aedat4 import Aedat4Source
 
         return Aedat4Source(path, handle, name=name, stream=stream)
-    _refuse(str(path), options, "chip", "stream")
+    if reader in ("raw", "dat"):
+        _refuse(str(path), options, "stream")
+        return _open_prophesee(path, handle, reader, name, chip)
+    _refuse(str(path), options, "stream")
+    if reader in ("text", "hdf5", "bin40"):
+        return _open_plain(path, handle, reader, name, chip)
+    _refuse(str(path), options, "chip")
+    if reader == "es":
+        from pipeline.sources.es import EventStreamSource
+
+        return EventStreamSource(path, handle, name=name)
     from pipeline.sources.npz import NpzSource
 
     return NpzSource(path, handle, name=name)
+
+
+def _open_prophesee(path: Path, handle: BufferedReader, reader: Reader, name: str, chip: str | None) -> FileSource:
+    if reader == "raw":
+        from pipeline.sources.raw import RawSource
+
+        return RawSource(path, handle, name=name, chip=chip)
+    from pipeline.sources.dat import DatSource
+
+    return DatSource(path, handle, name=name, chip=chip)
+
+
+def _open_plain(path: Path, handle: BufferedReader, reader: Reader, name: str, chip: str | None) -> FileSource:
+    """The source for a format that rarely tells its sensor's size, which a chip then stands for."""
+    sensor_size = size_of(chip) if chip else None
+    if reader == "text":
+        from pipeline.sources.text import TextSource
+
+        return TextSource(path, handle, name=name, sensor_size=sensor_size)
+    if reader == "hdf5":
+        from pipeline.sources.hdf5 import Hdf5Source
+
+        return Hdf5Source(path, handle, name=name, sensor_size=sensor_size)
+    from pipeline.sources.bin40 import Bin40Source
+
+    return Bin40Source(path, handle, name=name, sensor_size=sensor_size)
 
 
 def _refuse(what: str, options: SourceOptions, *names: str) -> None:

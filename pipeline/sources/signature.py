@@ -3,21 +3,28 @@
 import re
 from typing import Literal, NamedTuple
 
-Reader = Literal["aedat2", "aedat3", "aedat4", "npz"]
+Reader = Literal["aedat2", "aedat3", "aedat4", "npz", "raw", "dat", "es", "hdf5", "text", "bin40"]
 
 # Bytes wanted by `identify`; the keys of a Prophesee header lie within.
 HEAD_BYTES = 4096
 
 
 class Signature(NamedTuple):
-    """`reader` is None where we cannot read it; `found` says what it is and `way_out` what can be done about it."""
+    """`reader` is None where we cannot read it; `found` says what it is and `way_out` what can be done about it.
+
+    `is_unknown`: the bytes tell nothing, so that a format without a signature may be asked whether they are its own.
+    """
 
     reader: Reader | None
     found: str
     way_out: str = ""
+    is_unknown: bool = False
 
 
-_NOT_YET = "this version reads AEDAT 2.0, 3.x, 4.0 and npz; convert it with the program that wrote it"
+_NOT_YET = (
+    "this version reads AEDAT 2.0, 3.x and 4.0, Prophesee RAW and DAT, HDF5, Event Stream, text, N-MNIST .bin and npz; "
+    "convert it with the program that wrote it"
+)
 _NO_RECORDING = "this is no event recording"
 
 _READABLE: dict[bytes, tuple[Reader, str]] = {
@@ -26,6 +33,8 @@ _READABLE: dict[bytes, tuple[Reader, str]] = {
     b"#!AER-DAT3.1": ("aedat3", "AEDAT 3.1"),
     b"#!AER-DAT4.0\r\n": ("aedat4", "AEDAT 4.0"),
     b"PK\x03\x04": ("npz", "npz"),
+    b"Event Stream": ("es", "Event Stream (.es)"),
+    b"\x89HDF\r\n\x1a\n": ("hdf5", "HDF5"),
 }
 _FOREIGN = (
     (b"#!AER-DAT1.", "AEDAT 1.0 (6-byte events)", "open it in jAER and save it as AEDAT 2.0"),
@@ -35,8 +44,6 @@ _FOREIGN = (
         "it was changed by a text-mode transfer",
     ),
     (b"#!AER-DAT", "an AEDAT file of an unknown version", _NOT_YET),
-    (b"\x89HDF\r\n\x1a\n", "HDF5", _NOT_YET),
-    (b"Event Stream", "Event Stream (.es)", _NOT_YET),
     (b"#ROSBAG V", "a ROS 1 bag", _NOT_YET),
     (b"\x89MCAP0\r\n", "MCAP (a ROS 2 bag)", _NOT_YET),
     (b"SQLite format 3\0", "an SQLite database (perhaps a ROS 2 bag)", _NOT_YET),
@@ -57,6 +64,9 @@ _FOREIGN = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch the file with git lfs pull"),
 )
 _PROPHESEE_KEYS = (b"evt", b"format", b"geometry", b"system_ID", b"integrator_name", b"camera_integrator_name", b"plugin_name")
+_RAW_FORMATS = (b"EVT2", b"EVT21", b"EVT3")
+_RAW_VERSIONS = (b"2.0", b"2.1", b"3.0")
+_RAW_WAY_OUT = "of the encodings of Prophesee RAW, this version reads EVT2, EVT2.1 and EVT3"
 _DAT_KEYS = (b"Version", b"Height", b"Width", b"Data file containing")
 
 
@@ -82,15 +92,15 @@ def identify(head: bytes) -> Signature:
 def _prophesee(head: bytes) -> Signature:
     lines = [line[1:].strip() for line in head.split(b"\n") if line.startswith(b"%")]
     keys = [line.partition(b" ") for line in lines]
-    for key, _, value in keys:
-        if key == b"format":
-            return Signature(None, f"Prophesee RAW ({_plain(value.partition(b';')[0])})", _NOT_YET)
-        if key == b"evt":
-            return Signature(None, f"Prophesee RAW (EVT{_plain(value).removesuffix('.0')})", _NOT_YET)
+    named = {key: value.partition(b";")[0] for key, _, value in reversed(keys) if key in (b"format", b"evt")}
+    for key, readable, prefix in ((b"format", _RAW_FORMATS, ""), (b"evt", _RAW_VERSIONS, "EVT")):
+        if key in named:
+            found = f"Prophesee RAW ({prefix}{_plain(named[key]).removesuffix('.0')})"
+            return Signature("raw", found) if named[key] in readable else Signature(None, found, _RAW_WAY_OUT)
     if any(line.startswith(_DAT_KEYS) for line in lines):
-        return Signature(None, "Prophesee DAT", _NOT_YET)
+        return Signature("dat", "Prophesee DAT")
     if any(key in _PROPHESEE_KEYS for key, _, _ in keys):
-        return Signature(None, "Prophesee RAW", _NOT_YET)
+        return Signature("raw", "Prophesee RAW")
     return _text_or_bytes(head)
 
 
@@ -103,5 +113,5 @@ def _text_or_bytes(head: bytes) -> Signature:
         return Signature(None, "nothing but zero bytes", "the recording was never written to the disk")
     if all(byte >= 0x20 or byte in b"\t\r\n\f" for byte in head):
         first = head.lstrip().split(b"\n")[0].decode("utf-8", errors="replace").strip()[:40]
-        return Signature(None, f"text that begins {first!r}", _NOT_YET)
-    return Signature(None, f"unknown content that begins with the bytes {head[:8].hex(' ')}", _NOT_YET)
+        return Signature("text", f"text that begins {first!r}")
+    return Signature(None, f"unknown content that begins with the bytes {head[:8].hex(' ')}", _NOT_YET, is_unknown=True)

@@ -31,17 +31,11 @@ def test_content_decides_whatever_the_name(tmp_path: Path) -> None:
         (b"#!AER-DAT9.0\r\n", "unknown version"),
         (b"#!AER-DAT4.0\n", "text-mode"),
         (b"#!AER", "first 5 bytes of an AEDAT file"),
-        (b"% date 2020\n% evt 3.0\n", "Prophesee RAW (EVT3)"),
-        (b"% evt 2.1\n", "Prophesee RAW (EVT2.1)"),
         (b"% format EVT4;height=720;width=1280\n", "Prophesee RAW (EVT4)"),
-        (b"% Data file containing EventCD events.\n% Version 2\n", "Prophesee DAT"),
-        (b"% Height 480\n% Width 640\n% end\n", "Prophesee DAT"),
-        (b"\x89HDF\r\n\x1a\n", "HDF5"),
-        (b"Event Stream\2", "Event Stream"),
         (b"#ROSBAG V2.0\n", "ROS 1 bag"),
         (b"\x89PNG\r\n\x1a\n", "PNG"),
         (b"\0" * 100, "zero bytes"),
-        (b"0.003811 96 133 0\n", "text that begins '0.003811 96 133 0'"),
+        (b"0.003811 96 133\n", "text that begins '0.003811 96 133'"),
         (b"\x07\x0f\x80\x02\x8e", "07 0f 80 02 8e"),
     ],
 )
@@ -98,5 +92,21 @@ def test_options_that_mean_nothing_for_a_format_are_refused(tmp_path: Path) -> N
 
 
 def test_identify_needs_no_more_than_it_is_given() -> None:
-    assert identify(b"%").reader is None
+    assert identify(b"\x07").reader is None
+    assert identify(b"%").reader == "text"
     assert identify(b"#!AER-DAT2.0").reader == "aedat2"
+
+
+@pytest.mark.parametrize(
+    ("head", "reader", "found"),
+    [
+        (b"% date 2020\n% evt 3.0\n", "raw", "Prophesee RAW (EVT3)"),
+        (b"% evt 2.1\n", "raw", "Prophesee RAW (EVT2.1)"),
+        (b"% evt 9.9\n% format EVT3;height=720;width=1280\n", "raw", "Prophesee RAW (EVT3)"),
+        (b"% system_ID 48\n", "raw", "Prophesee RAW"),
+        (b"% Data file containing EventCD events.\n% Version 2\n", "dat", "Prophesee DAT"),
+        (b"% Height 480\n% Width 640\n% end\n", "dat", "Prophesee DAT"),
+    ],
+)
+def test_prophesee_files_are_told_apart_by_their_keys(head: bytes, reader: str, found: str) -> None:
+    assert identify(head)[:2] == (reader, found)

@@ -1,0 +1,111 @@
+"""EVT2 files built word by word."""
+
+import itertools
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hostile import mutations, truncations
+
+from pipeline.schema.errors import SaccadeError
+from pipeline.sources.base import ReadReport
+from pipeline.sources.registry import open_recording
+
+HEADER = b"% evt 2.0\n% format EVT2;height=24;width=32\n% geometry 32x24\n% end\n"
+TURN = 1 << 34
+OTHERS = [0xA << 28 | 1, 0xD << 28 | 0x0FFFFFFF, 0xE << 28 | 0x14, 0xF << 28 | 0x55, 0x2 << 28, 0x7 << 28 | 5, 0xB << 28]
+
+
+def time_high(t: int) -> int:
+    return 0x8 << 28 | (t >> 6) % (1 << 28)
+
+
+def event(t: int, x: int, y: int, p: int) -> int:
+    return p << 28 | (t & 63) << 22 | x << 11 | y
+
+
+def evt2(words: list[int], header: bytes = HEADER) -> bytes:
+    return header + struct.pack(f"<{len(words)}I", *words)
+
+
+def read(path: Path, data: bytes) -> tuple[list[tuple[int, ...]], ReadReport]:
+    (path / "recording").write_bytes(data)
+    with open_recording(path / "recording") as source:
+        width, height = source.info.sensor_size
+        events = [event for packet in source.packets() for event in packet.tolist()]
+        assert all(x < width and y < height and p <= 1 for x, y, p, _ in events)
+        return events, source.report()
+
+
+def test_event_has_the_time_of_both_words(tmp_path: Path) -> None:
+    # 1000 * 64 + 63 us
+    words = [0x8 << 28 | 1000, 0x1 << 28 | 63 << 22 | 31 << 11 | 23, 0x8 << 28 | 1001, 0x0 << 28 | 0 << 22 | 0 << 11 | 7]
+    events, report = read(tmp_path, evt2(words))
+    assert events == [(31, 23, 1, 64_063), (0, 7, 0, 64_064)]
+    assert report == ReadReport()
+
+
+def test_events_before_the_first_time_word_are_dropped_and_counted(tmp_path: Path) -> None:
+    events, report = read(tmp_path, evt2([event(1, 1, 1, 1), event(2, 1, 1, 1), time_high(64), event(65, 2, 2, 0)]))
+    assert events == [(2, 2, 0, 65)]
+    assert report.warnings == ("2 events before the first words that tell time and place dropped",)
+    assert not report.is_truncated
+
+
+def test_words_of_other_types_are_stepped_over(tmp_path: Path) -> None:
+    words = [*OTHERS, time_high(0), *OTHERS, event(3, 1, 2, 1), *OTHERS]
+    assert read(tmp_path, evt2(words)) == ([(1, 2, 1, 3)], ReadReport())
+
+
+def test_pixels_outside_the_sensor_are_dropped_and_counted(tmp_path: Path) -> None:
+    events, report = read(tmp_path, evt2([time_high(0), event(1, 32, 0, 1), event(2, 0, 24, 1), event(3, 31, 23, 1)]))
+    assert events == [(31, 23, 1, 3)]
+    assert report.warnings == ("2 events outside the sensor of 32x24 pixels dropped",)
+
+
+def test_clock_turns_and_a_late_time_word_is_no_second_turn(tmp_path: Path) -> None:
+    times = [TURN - 1, TURN + 5, TURN - 2, TURN + 70]
+    words = [word for t in times for word in (time_high(t), event(t, 1, 1, 1))]
+    events, report = read(tmp_path, evt2(words))
+    assert [t for *_, t in events] == [TURN - 1, TURN + 5, TURN + 5, TURN + 70]
+    assert report.warnings == ("1 events ran backwards, held at the running maximum",)
+
+
+def test_small_step_back_is_held_and_a_long_one_continues_from_the_event_before(tmp_path: Path) -> None:
+    words = [word for t in (2_000_000, 1_999_000, 5_000, 5_010) for word in (time_high(t), event(t, 1, 1, 1))]
+    events, report = read(tmp_path, evt2(words))
+    assert [t for *_, t in events] == [2_000_000, 2_000_000, 2_000_000, 2_000_010]
+    assert not report.is_monotonic
+
+
+def test_state_crosses_the_border_of_blocks(tmp_path: Path) -> None:
+    # one time word, then more events than a block of 1 MiB holds
+    n = (1 << 18) + 1000
+    words = np.full(n, event(0, 3, 4, 1), dtype="<u4")
+    events, report = read(tmp_path, evt2([time_high(6400)]) + words.tobytes())
+    assert len(events) == n
+    assert set(events) == {(3, 4, 1, 6400)}
+    assert report == ReadReport()
+
+
+@pytest.mark.parametrize("n_lost", [1, 2, 3])
+def test_cut_word_is_reported_and_the_others_delivered(tmp_path: Path, n_lost: int) -> None:
+    events, report = read(tmp_path, evt2([time_high(0), event(1, 1, 1, 1), event(2, 1, 1, 1)])[:-n_lost])
+    assert [t for *_, t in events] == [1]
+    assert report.is_truncated
+    assert report.n_bytes_skipped == 4 - n_lost
+
+
+def test_damaged_files_give_sane_events_or_an_error_of_ours(tmp_path: Path) -> None:
+    words = [word for i in range(40) for word in (time_high(1000 * i), event(1000 * i, i % 32, i % 24, i % 2))]
+    whole, counts = evt2([*words, *OTHERS]), []
+    for damaged in (*truncations(whole), whole, *mutations(whole, 300, seed=2)):
+        try:
+            events, _ = read(tmp_path, damaged)
+        except SaccadeError:
+            events = []
+        assert all(a[3] <= b[3] for a, b in itertools.pairwise(events))
+        counts.append(len(events))
+    assert counts[: len(whole) + 1] == sorted(counts[: len(whole) + 1])
+    assert counts[len(whole)] == 40
