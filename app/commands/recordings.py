@@ -1,5 +1,6 @@
 """Commands on recordings: info, convert, frames. Deliver what can be read, then say what was lost."""
 
+import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -56,7 +57,10 @@ def info(*files: Path, json: bool = False, chip: str | None = None, stream: int 
     if not json and len(paths) == 1 and summaries:
         print_pairs(_describe(summaries[0]))
     elif not json and summaries:
-        print_table(_TABLE, (_row(summary) for summary in summaries))
+        folder = _common_folder([summary.path for summary in summaries])
+        if folder:
+            print(f"in {folder}")
+        print_table(_TABLE, (_row(summary, folder) for summary in summaries))
     # a file that cannot be read at all is worse than one that is damaged, whatever the numbers
     return InputError.exit_code if InputError.exit_code in codes else max(codes)
 
@@ -285,9 +289,17 @@ def _describe(summary: "RecordingSummary") -> Iterator[tuple[str, object]]:
         yield "warning", warning
 
 
-def _row(summary: "RecordingSummary") -> tuple[object, ...]:
+def _common_folder(paths: list[str]) -> str:
+    """The deepest folder that holds all of these, empty when that is none, or where the user stands."""
+    if len({Path(path).is_absolute() for path in paths}) > 1:
+        return ""
+    folder = os.path.commonpath([Path(path).parent for path in paths])
+    return "" if folder in ("", os.sep) else folder
+
+
+def _row(summary: "RecordingSummary", folder: str) -> tuple[object, ...]:
     return (
-        summary.path,
+        os.path.relpath(summary.path, folder) if folder else summary.path,
         summary.format,
         summary.encoding,
         f"{summary.width}x{summary.height}",

@@ -18,7 +18,19 @@ from pipeline.schema.events import Events, SensorSize
 from pipeline.sources.base import SourceInfo
 from pipeline.sources.chips import CHIPS, find_chip, require_chip
 from pipeline.sources.file import BLOCK_BYTES, FileSource
-from pipeline.sources.ordering import FELL, HELD, IMPOSSIBLE, LEAP_US, NO_RESET, DecodeState, allocate, order, signed
+from pipeline.sources.ordering import (
+    FELL,
+    HELD,
+    IMPOSSIBLE,
+    LEAP_US,
+    NO_RESET,
+    DecodeState,
+    Turns,
+    allocate,
+    order,
+    signed,
+    unwrap,
+)
 
 MAGIC = b"#!AER-DAT2.0"
 END_OF_HEADER = b"#End Of ASCII Header"
@@ -27,7 +39,6 @@ _FIRST_ADDRESS_BEYOND_DVS128 = 1 << 16
 # jAER dumps all preferences of a chip into the header: hundreds of kB, in lines of a few hundred bytes.
 _MAX_LINE_BYTES = 1 << 16
 _MAX_HEADER_BYTES = 1 << 25
-_TURN_US = 1 << 32
 
 
 class AddressLayout(NamedTuple):
@@ -51,13 +62,6 @@ DVS128 = AddressLayout(x_shift=1, x_mask=0x7F, y_shift=8, y_mask=0x7F, p_shift=0
 DAVIS = AddressLayout(x_shift=12, x_mask=0x3FF, y_shift=22, y_mask=0x1FF, p_shift=11, p_flip=0, skip_mask=0x80000400)
 
 
-class _Turns(NamedTuple):
-    """Unwrapping of the 32-bit clock: whole turns so far and the last unwrapped time, both in us."""
-
-    turned_us: int = 0
-    previous_us: int = 0
-
-
 def layout_of(chip: str) -> AddressLayout:
     """Address layout of a chip of `CHIPS`."""
     return DVS128 if chip in ("dvs128", "tmpdiff128") else DAVIS
@@ -73,28 +77,14 @@ def _reverse(v: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def _unwrap(raw: int, turns: _Turns) -> tuple[int, int]:
-    """A 32-bit time as (unwrapped time, whole turns from now on), both in us.
-
-    The clock has turned when it falls by more than half a turn; the opposite is disorder across the turn.
-    """
-    t = raw + turns.turned_us
-    if t < turns.previous_us - LEAP_US:
-        return t + _TURN_US, turns.turned_us + _TURN_US
-    if turns.turned_us > 0 and t > turns.previous_us + LEAP_US:
-        return t - _TURN_US, turns.turned_us
-    return t, turns.turned_us
-
-
-@njit(cache=True, nogil=True)
 def _decode(
     records: npt.NDArray[np.uint64],
     out: npt.NDArray[np.uint64],
     layout: AddressLayout,
     sensor_size: SensorSize,
-    turns: _Turns,
+    turns: Turns,
     state: DecodeState,
-) -> tuple[int, _Turns, DecodeState]:
+) -> tuple[int, Turns, DecodeState]:
     """Records, uint64 (n,) as a little-endian machine reads them, to events; gives how many were written to `out`."""
     last, shift, n_backward, n_jumps, n_outside, n_impossible = state
     turned, previous = turns
@@ -115,7 +105,7 @@ def _decode(
         if last <= t <= last + LEAP_US:
             previous = raw + turned
         else:
-            previous, turned = _unwrap(raw, _Turns(turned, previous))
+            previous, turned = unwrap(raw, Turns(turned, previous))
             t, shift, verdict = order(previous, last, shift, NO_RESET)
             n_backward += verdict == HELD
             n_jumps += verdict == FELL
@@ -127,7 +117,7 @@ def _decode(
         out[n, 0] = x | (y << 16) | (p << 32)
         out[n, 1] = t
         n += 1
-    return n, _Turns(turned, previous), DecodeState(last, shift, n_backward, n_jumps, n_outside, n_impossible)
+    return n, Turns(turned, previous), DecodeState(last, shift, n_backward, n_jumps, n_outside, n_impossible)
 
 
 class Aedat2Source(FileSource):
@@ -143,7 +133,7 @@ class Aedat2Source(FileSource):
 
     def _decode(self) -> Iterator[Events]:
         self._handle.seek(self._data_start)
-        turns = _Turns()
+        turns = Turns()
         block = np.empty(BLOCK_BYTES, dtype=np.uint8)
         n_ragged = 0
         while n_read := self._read_into(block):

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +25,12 @@ from pipeline.sources.ordering import (
     LEAP_US,
     NO_RESET,
     DecodeState,
+    Turns,
     allocate,
     bounding_size,
     order,
     signed,
+    unwrap,
 )
 from pipeline.sources.raw import read_header, sensor_size_of
 
@@ -38,34 +39,12 @@ _EVENT_TYPES = (0, 12)
 _TRIGGERS = 14
 _TYPE_NAMES = {_TRIGGERS: "external triggers", 40: "optical flow"}
 _MAX_SIDE = 1 << 14
-_TURN_US = 1 << 32
-
-
-class _Turns(NamedTuple):
-    """Unwrapping of the 32-bit clock: whole turns so far and the last unwrapped time, both in us."""
-
-    turned_us: int = 0
-    previous_us: int = 0
-
-
-@njit(cache=True, nogil=True)
-def _unwrap(raw: int, turns: _Turns) -> tuple[int, int]:
-    """A 32-bit time as (unwrapped time, whole turns from now on), both in us.
-
-    The clock has turned when it falls by more than half a turn; the opposite is disorder across the turn.
-    """
-    t = raw + turns.turned_us
-    if t < turns.previous_us - LEAP_US:
-        return t + _TURN_US, turns.turned_us + _TURN_US
-    if turns.turned_us > 0 and t > turns.previous_us + LEAP_US:
-        return t - _TURN_US, turns.turned_us
-    return t, turns.turned_us
 
 
 @njit(cache=True, nogil=True)
 def _decode(
-    records: npt.NDArray[np.uint64], out: npt.NDArray[np.uint64], sensor_size: SensorSize, turns: _Turns, state: DecodeState
-) -> tuple[int, _Turns, DecodeState]:
+    records: npt.NDArray[np.uint64], out: npt.NDArray[np.uint64], sensor_size: SensorSize, turns: Turns, state: DecodeState
+) -> tuple[int, Turns, DecodeState]:
     """Records, uint64 (n,), to events; gives how many were written to `out`."""
     last, shift, n_backward, n_jumps, n_outside, n_impossible = state
     turned, previous = turns
@@ -81,7 +60,7 @@ def _decode(
         if last <= t <= last + LEAP_US:
             previous = raw + turned
         else:
-            previous, turned = _unwrap(raw, _Turns(turned, previous))
+            previous, turned = unwrap(raw, Turns(turned, previous))
             t, shift, verdict = order(previous, last, shift, NO_RESET)
             n_backward += verdict == HELD
             n_jumps += verdict == FELL
@@ -93,7 +72,7 @@ def _decode(
         out[n, 0] = x | (y << 16) | (p << 32)
         out[n, 1] = t
         n += 1
-    return n, _Turns(turned, previous), DecodeState(last, shift, n_backward, n_jumps, n_outside, n_impossible)
+    return n, Turns(turned, previous), DecodeState(last, shift, n_backward, n_jumps, n_outside, n_impossible)
 
 
 class DatSource(FileSource):
@@ -114,7 +93,7 @@ class DatSource(FileSource):
     def _decode(self) -> Iterator[Events]:
         if self._is_measured:
             self._note("the header tells no sensor size; it was measured from the events (--chip WIDTHxHEIGHT to name it)")
-        turns = _Turns()
+        turns = Turns()
         for records in self._records():
             events, out = allocate(records.size)
             n, turns, self._state = _decode(records, out, self._info.sensor_size, turns, self._state)

@@ -94,3 +94,28 @@ def describe(state: DecodeState, sensor_size: SensorSize) -> list[str]:
     if state.n_impossible:
         sentences.append(f"{state.n_impossible} events with impossible times dropped")
     return sentences
+
+
+# One turn of a 32-bit clock in microseconds (AEDAT 2.0, DAT).
+TURN_US = 1 << 32
+
+
+class Turns(NamedTuple):
+    """Unwrapping of the 32-bit clock: whole turns so far and the last unwrapped time, both in us."""
+
+    turned_us: int = 0
+    previous_us: int = 0
+
+
+@njit(cache=True, nogil=True)
+def unwrap(raw: int, turns: Turns) -> tuple[int, int]:
+    """A 32-bit time as (unwrapped time, whole turns from now on), both in us.
+
+    The clock has turned when it falls by more than half a turn; the opposite is disorder across the turn.
+    """
+    t = raw + turns.turned_us
+    if t < turns.previous_us - LEAP_US:
+        return t + TURN_US, turns.turned_us + TURN_US
+    if turns.turned_us > 0 and t > turns.previous_us + LEAP_US:
+        return t - TURN_US, turns.turned_us
+    return t, turns.turned_us

@@ -39,6 +39,20 @@ def test_info_of_a_folder_finds_the_recordings_in_it(recording: Path, capsys: py
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+def test_table_names_the_common_folder_once_and_copes_with_paths_that_have_none(
+    recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = recording.with_name("other.aedat")
+    other.write_bytes(recording.read_bytes())
+    assert info(recording, other) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == f"in {recording.parent}"
+    assert out.count(str(recording.parent)) == 1
+    monkeypatch.chdir(recording.parent)
+    assert info(Path("a.aedat"), other) == 0
+    assert str(other) in capsys.readouterr().out
+
+
 def test_info_goes_on_after_bad_files_and_ends_with_the_worst_code(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cut = recording.with_name("cut")
     cut.write_bytes(recording.read_bytes()[:-3])
