@@ -1,7 +1,7 @@
 """Freed memory kept by the process: training frees and asks again for the same tens of megabytes at every layer.
 
-glibc gives such blocks back to the kernel at once and pays a page fault for every 4 KiB when they return; measured on 2 cores,
-a training step takes half the time when they are kept. Knows nothing of networks.
+glibc gives such blocks back to the kernel at once and pays a page fault for every 4 KiB when they return; keeping them took
+about a third off a training step of 16 clips at 64 x 64 on 2 cores. Knows nothing of networks.
 """
 
 import ctypes

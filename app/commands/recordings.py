@@ -32,7 +32,7 @@ def info(*files: Path, json: bool = False, chip: str | None = None, stream: int 
     json
         One JSON object a line.
     chip
-        Sensor of an AEDAT 2.0 or 3.x file that does not name its own (dvs128, davis240, davis346, davis640).
+        Sensor of a recording that does not name its own: dvs128, davis346, gen41, or WIDTHxHEIGHT where the format allows.
     stream
         Event stream of an AEDAT 4 file, or source id of an AEDAT 3.x file.
     """
@@ -89,7 +89,7 @@ def convert(  # noqa: PLR0913 # each is an option of the command
     compression
         none, lz4 or zstd (AEDAT 4 only; lz4 otherwise).
     chip
-        Sensor of an AEDAT 2.0 or 3.x source that does not name its own.
+        Sensor of a recording that does not name its own: dvs128, davis346, gen41, or WIDTHxHEIGHT where the format allows.
     stream
         Event stream of an AEDAT 4 source, or source id of an AEDAT 3.x source.
     from_zero
@@ -142,7 +142,7 @@ def frames(
     size
         WIDTHxHEIGHT of a frame; else that of the sensor.
     chip
-        Sensor of an AEDAT 2.0 or 3.x source that does not name its own.
+        Sensor of a recording that does not name its own: dvs128, davis346, gen41, or WIDTHxHEIGHT where the format allows.
     stream
         Event stream of an AEDAT 4 source, or source id of an AEDAT 3.x source.
     force

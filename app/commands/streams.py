@@ -62,7 +62,7 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
     publish
         Also publish on this address, such as tcp://127.0.0.1:5556.
     chip
-        Camera of an AEDAT 2.0 file that does not say it.
+        Sensor of a recording that does not name its own: dvs128, davis346, gen41, or WIDTHxHEIGHT where the format allows.
     stream
         Event stream of an AEDAT 4 file that has several.
     """

@@ -18,6 +18,9 @@ CHIPS = {
     "dvs640": SensorSize(640, 480),
     "dvxplorer": SensorSize(640, 480),
 }
+# Prophesee's sensors, by the names of its documentation without blanks and dots.
+GEN3, GEN4, GENX320 = SensorSize(640, 480), SensorSize(1280, 720), SensorSize(320, 320)
+SENSORS = {"gen3": GEN3, "gen31": GEN3, "gen4": GEN4, "gen41": GEN4, "imx636": GEN4, "genx320": GENX320}
 # Coordinates have 16 bits.
 _WIDEST = 1 << 16
 
@@ -40,7 +43,11 @@ def size_of(text: str) -> SensorSize:
     """Size of the sensor that a user described, by the name of its chip or as WIDTHxHEIGHT; UsageError for anything else."""
     pixels = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     if pixels is None:
-        return CHIPS[require_chip(text)]
+        named = SENSORS.get(re.sub(r"[^a-z0-9]", "", text.lower()))
+        chip = find_chip(text)
+        if named is None and chip is None:
+            raise UsageError(f"unknown sensor {text!r}; --chip takes one of {', '.join([*CHIPS, *SENSORS])}, or WIDTHxHEIGHT")
+        return named or CHIPS[chip or ""]
     width, height = int(pixels[1]), int(pixels[2])
     if not (0 < width <= _WIDEST and 0 < height <= _WIDEST):
         raise UsageError(f"a sensor of {text} pixels cannot be; width and height lie between 1 and {_WIDEST}")

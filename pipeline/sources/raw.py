@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pipeline.schema.errors import InputError, UnknownFormatError, UsageError
 from pipeline.schema.events import Events, SensorSize
 from pipeline.sources.base import SourceInfo
+from pipeline.sources.chips import GEN3, GEN4, GENX320, SENSORS, size_of
 from pipeline.sources.evt2 import Evt2Decoder
 from pipeline.sources.evt3 import Evt3Decoder
 from pipeline.sources.evt21 import Evt21Decoder, looks_legacy
@@ -27,15 +28,13 @@ _MAX_LINE_BYTES = 1 << 12
 _MAX_HEADER_BYTES = 1 << 20
 _END = "end"
 
-_GEN3, _GEN4, _GENX320 = SensorSize(640, 480), SensorSize(1280, 720), SensorSize(320, 320)
-_SENSORS = {"gen3": _GEN3, "gen31": _GEN3, "gen4": _GEN4, "gen41": _GEN4, "imx636": _GEN4, "genx320": _GENX320}
 # Sensor and usual encoding of Prophesee's own cameras by the number of their electronics (`system_ID`).
 _SYSTEMS: dict[int, tuple[SensorSize, str]] = {
-    **dict.fromkeys((0x15, 0x17, 0x19, 0x1C, 0x1D, 0x21, 0x22, 0x23, 0x29), (_GEN3, "EVT2")),
-    **dict.fromkeys((0x28,), (_GEN3, "EVT3")),
-    **dict.fromkeys((0x1A, 0x1F, 0x27), (_GEN4, "EVT2")),
-    **dict.fromkeys((0x1E, 0x2E, 0x30, 0x31, 0x32, 0x3A), (_GEN4, "EVT3")),
-    **dict.fromkeys((0x3B, 0x40), (_GENX320, "EVT2.1")),
+    **dict.fromkeys((0x15, 0x17, 0x19, 0x1C, 0x1D, 0x21, 0x22, 0x23, 0x29), (GEN3, "EVT2")),
+    **dict.fromkeys((0x28,), (GEN3, "EVT3")),
+    **dict.fromkeys((0x1A, 0x1F, 0x27), (GEN4, "EVT2")),
+    **dict.fromkeys((0x1E, 0x2E, 0x30, 0x31, 0x32, 0x3A), (GEN4, "EVT3")),
+    **dict.fromkeys((0x3B, 0x40), (GENX320, "EVT2.1")),
 }
 # Electronics from this number on store 64-bit words as one number.
 _FIRST_LITTLE_SYSTEM = 0x37
@@ -134,10 +133,10 @@ def read_header(handle: BufferedReader, n_bytes: int) -> Header:
 
 
 def sensor_size_of(chip: str) -> SensorSize:
-    """The pixels of a sensor that a user names; UsageError with all names if there is none like it."""
-    sensor_size = _parse_size(chip) or _SENSORS.get(re.sub(r"[^a-z0-9]", "", chip.lower()))
-    if sensor_size is None:
-        raise UsageError(f"unknown sensor {chip!r}; --chip takes one of {', '.join(_SENSORS)}, or WIDTHxHEIGHT")
+    """The pixels of a sensor that a user names; UsageError if there is none like it, or words cannot address it."""
+    sensor_size = size_of(chip)
+    if max(sensor_size) > _MAX_SIDE:
+        raise UsageError(f"a sensor of {chip} is larger than this format can address ({_MAX_SIDE} pixels a side)")
     return sensor_size
 
 
@@ -172,12 +171,10 @@ def _sensor_size(path: Path, header: Header) -> SensorSize:
             f"{path}: the header's sensor size cannot be right ({' and '.join(said)}); say it with --chip WIDTHxHEIGHT"
         )
     if sizes:
-        return sizes.pop() or _GEN3
+        return sizes.pop() or GEN3
     if (_system(fields) or 0) in _SYSTEMS and _is_prophesee(fields):
         return _SYSTEMS[_system(fields) or 0][0]
-    raise InputError(
-        f"{path} does not say how large its sensor is; name it with --chip ({', '.join(_SENSORS)} or WIDTHxHEIGHT)"
-    )
+    raise InputError(f"{path} does not say how large its sensor is; name it with --chip ({', '.join(SENSORS)} or WIDTHxHEIGHT)")
 
 
 def _options(fields: Mapping[str, str]) -> dict[str, str]:
