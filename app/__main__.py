@@ -15,11 +15,18 @@ def main() -> None:
 
     try:
         result = app.meta(sys.argv[1:], result_action="return_value")
+        sys.stdout.flush()
     except SaccadeError as error:
         print(f"saccade: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        # whoever read has left, as `| head` does
+        from app.terminal import silence_stdout
+
+        silence_stdout()
+        result = 0
     sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -5,8 +5,9 @@ from contextlib import closing
 from threading import Event
 from time import monotonic
 
-from app.printer import LabelPrinter, silence_stdout
+from app.printer import LabelPrinter
 from app.streaming import INTERRUPTED, code_of_end, is_end
+from app.terminal import silence_stdout
 from pipeline.bus import Subscriber
 from pipeline.codec import Message, topic_of, unpack
 from pipeline.schema.clock import host_ns

@@ -111,8 +111,3 @@ def is_reader_gone(out: BinaryIO) -> bool:
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
-
-
-def silence_stdout() -> None:
-    """Send what is still buffered for a closed stdout nowhere, so that leaving Python does not complain about it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

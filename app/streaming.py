@@ -11,7 +11,8 @@ import msgspec
 from app.config import Settings, global_options
 from app.jobs import CaptureJob, InferenceJob, Job, Places, WindowJob
 from app.launcher import Workers, private_folder
-from app.printer import LabelPrinter, silence_stdout
+from app.printer import LabelPrinter
+from app.terminal import silence_stdout
 from pipeline.bus import Subscriber
 from pipeline.codec import Message, topic_of, unpack
 from pipeline.schema.errors import SaccadeError, UsageError, WireError

@@ -1,5 +1,6 @@
 """How commands speak: JSON and tables on stdout, progress and complaints on stderr."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 def complain(sentence: object) -> None:
     """One line on stderr."""
     print(f"saccade: {sentence}", file=sys.stderr, flush=True)
+
+
+def silence_stdout() -> None:
+    """Send what is still buffered for a closed stdout nowhere, so that leaving Python does not complain about it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

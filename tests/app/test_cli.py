@@ -42,3 +42,15 @@ def test_exit_codes_are_those_of_the_contract_and_never_a_traceback(words: tuple
     assert result.returncode == code
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_reader_that_has_left_is_no_failure_of_ours() -> None:
+    command = [sys.executable, "-m", "app", "doctor", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(timeout=60) == 0
+    assert "Traceback" not in said
+    assert "Broken pipe" not in said
