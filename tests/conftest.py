@@ -15,6 +15,15 @@ _SHARED_DATA = Path(os.environ.get("SACCADE_SHARED_DATA", Path(__file__).parents
 _SHARED_MODELS = Path(os.environ.get("SACCADE_SHARED_MODELS", Path(__file__).parents[2] / "shared" / "models"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache directory of their own for the tests and their children, so that they neither see nor fill the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real recordings that are not ours to commit."""

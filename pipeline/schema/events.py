@@ -15,6 +15,12 @@ EVENT_DTYPE = np.dtype([("x", np.uint16), ("y", np.uint16), ("p", np.uint8), ("t
 # Structured array of EVENT_DTYPE, shape (n,), non-decreasing in t.
 Events = npt.NDArray[Any]
 
+# An edge on an input of the camera. id: which input. p: 1 = rising, 0 = falling. t: sensor time in microseconds.
+TRIGGER_DTYPE = np.dtype([("t", np.int64), ("id", np.int16), ("p", np.uint8)], align=True)
+
+# Structured array of TRIGGER_DTYPE, shape (n,).
+Triggers = npt.NDArray[Any]
+
 
 class SensorSize(NamedTuple):
     """Width and height of a pixel array, in pixels."""
@@ -37,3 +43,18 @@ def make_events(t: npt.ArrayLike, x: npt.ArrayLike, y: npt.ArrayLike, p: npt.Arr
     events["y"] = y
     events["p"] = p
     return events
+
+
+def empty_triggers(n: int = 0) -> Triggers:
+    """Triggers, shape (n,), with all fields zero."""
+    return np.zeros(n, dtype=TRIGGER_DTYPE)
+
+
+def make_triggers(t: npt.ArrayLike, id: npt.ArrayLike, p: npt.ArrayLike) -> Triggers:  # noqa: A002 # the field's name
+    """Triggers, shape (n,), from three columns of equal length: t in microseconds, id of the input, p 1 rising or 0 falling."""
+    t_column = np.asarray(t, dtype=np.int64)
+    triggers = empty_triggers(t_column.shape[0])
+    triggers["t"] = t_column
+    triggers["id"] = id
+    triggers["p"] = p
+    return triggers

@@ -7,11 +7,13 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.schema.errors import SaccadeError, UsageError
-from pipeline.schema.events import Events, SensorSize
+from pipeline.schema.events import Events, SensorSize, Triggers
 
 
 class FileSink(ABC):
     """A recording being written, in place and unbuffered: whatever was flushed is readable even when the process is killed."""
+
+    holds_triggers = False
 
     def __init__(self, path: Path, sensor_size: SensorSize) -> None:
         self._path = path
@@ -40,6 +42,11 @@ class FileSink(ABC):
         self._check_times(events)
         self._encode(events)
         self._last_us = int(events["t"][-1])
+
+    def write_triggers(self, triggers: Triggers) -> None:
+        """Take external triggers, in the order of the source; UsageError where the format holds none (`holds_triggers`)."""
+        if triggers.size:
+            raise UsageError(f"{self._path}: this format holds no external triggers")
 
     def flush(self) -> None:  # noqa: B027 # most formats hold nothing back
         """Hand everything taken so far to the operating system; nothing to do where each packet is written at once."""

@@ -1,5 +1,6 @@
 """From a path and a format name to an event sink."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -7,11 +8,27 @@ from pipeline.schema.errors import UsageError
 from pipeline.schema.events import SensorSize
 from pipeline.sinks.file import FileSink
 
-Format = Literal["aedat2", "aedat3", "aedat4"]
+Format = Literal["aedat2", "aedat3", "aedat4", "evt2", "evt3", "dat", "hdf5", "npz", "text"]
 Compression = Literal["none", "lz4", "zstd"]
 
 # `.aedat` stands for three formats; 3.1 is the one that holds every sensor and every time.
-_ENDINGS: dict[str, Format] = {".aedat2": "aedat2", ".aedat": "aedat3", ".aedat3": "aedat3", ".aedat4": "aedat4"}
+_ENDINGS: dict[str, Format] = {
+    ".aedat2": "aedat2", ".aedat": "aedat3", ".aedat3": "aedat3", ".aedat4": "aedat4", ".raw": "evt3", ".dat": "dat",
+    ".h5": "hdf5", ".hdf5": "hdf5", ".npz": "npz", ".csv": "text", ".txt": "text",
+}  # fmt: skip
+
+# Module and class of the writer of each format.
+_SINKS: dict[Format, tuple[str, str]] = {
+    "aedat2": ("aedat2", "Aedat2Sink"),
+    "aedat3": ("aedat3", "Aedat3Sink"),
+    "aedat4": ("aedat4", "Aedat4Sink"),
+    "evt2": ("evt2", "Evt2Sink"),
+    "evt3": ("evt3", "Evt3Sink"),
+    "dat": ("dat", "DatSink"),
+    "hdf5": ("hdf5", "Hdf5Sink"),
+    "npz": ("npz", "NpzSink"),
+    "text": ("text", "TextSink"),
+}
 
 
 def open_sink(
@@ -31,18 +48,11 @@ def open_sink(
         raise UsageError(f"--compression {compression} does not go with {name}; aedat4 takes none, lz4 or zstd")
     if not (sensor_size.width > 0 and sensor_size.height > 0):
         raise UsageError(f"{path}: the size of the sensor is not known, and there is no event to tell it")
+    module, class_name = _SINKS[name]
     # writers are imported late: the decoders next to them bring a compiler along
-    if name == "aedat2":
-        from pipeline.sinks.aedat2 import Aedat2Sink
-
-        return Aedat2Sink(path, sensor_size)
-    if name == "aedat3":
-        from pipeline.sinks.aedat3 import Aedat3Sink
-
-        return Aedat3Sink(path, sensor_size)
-    from pipeline.sinks.aedat4 import Aedat4Sink
-
-    return Aedat4Sink(path, sensor_size, compression or "lz4")  # type: ignore[arg-type] # checked above
+    sink = getattr(import_module(f"pipeline.sinks.{module}"), class_name)
+    opened: FileSink = sink(path, sensor_size, compression) if compression else sink(path, sensor_size)
+    return opened
 
 
 def choose_format(path: Path, format: str | None = None) -> Format:  # noqa: A002 # the word users know from --format
@@ -53,4 +63,4 @@ def choose_format(path: Path, format: str | None = None) -> Format:  # noqa: A00
             return name  # type: ignore[no-any-return] # a member of the Literal
     if format:
         raise UsageError(f"unknown format {format!r}; --format takes {', '.join(get_args(Format))}")
-    raise UsageError(f"{path} does not end in .aedat, .aedat2, .aedat3 or .aedat4; say which format with --format")
+    raise UsageError(f"{path} ends in none of {', '.join(_ENDINGS)}; say which format with --format")

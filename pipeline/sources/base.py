@@ -27,12 +27,15 @@ class ReadReport:
     """What happened while reading, complete once `packets` is exhausted.
 
     `is_truncated`: bytes at the end could not be read. `is_monotonic`: the file's own times never ran backwards.
+    `n_triggers` counts the external triggers met, `n_triggers_lost` those that nobody took in time.
     """
 
     warnings: tuple[str, ...] = ()
     is_truncated: bool = False
     is_monotonic: bool = True
     n_bytes_skipped: int = 0
+    n_triggers: int = 0
+    n_triggers_lost: int = 0
 
 
 class EventSource(Protocol):

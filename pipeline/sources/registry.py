@@ -3,6 +3,7 @@
 The one exception has no choice: N-MNIST's `.bin` has no signature, so that its name and the plausibility of its bytes decide.
 """
 
+from importlib import import_module
 from io import BufferedReader
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -18,18 +19,37 @@ class SourceOptions(TypedDict, total=False):
     """What a user may say about a recording that does not say it itself.
 
     `chip` names the sensor (AEDAT 2.0 and 3.x, Prophesee RAW and DAT), `stream` the event stream (AEDAT 4) or source id
-    (AEDAT 3.x), `name` the name on the bus (the file's name without its ending otherwise).
+    (AEDAT 3.x), `name` the name on the bus (the file's name without its ending otherwise). `orientation` says who wrote an
+    AEDAT 1 or 2 file (jaer, inivation, tonic, spikingjelly), `format` what a file without a signature is (aedat1, dat, bin40,
+    text), `columns` the order and units of text (`t_us,x,y,p`), `topic` the topic of a ROS bag.
     """
 
     chip: str | None
     stream: int | None
     name: str | None
+    orientation: str | None
+    format: str | None
+    columns: str | None
+    topic: str | None
 
 
 _SCHEMES = {
     "camera": "cameras", "prophesee": "cameras", "inivation": "cameras", "openeb": "cameras", "webcam": "ordinary cameras",
     "dv": "dv-processing network streams", "zmq": "events of another Saccade",
 }  # fmt: skip
+# Module and class of each reader, and the options its constructor takes; `sensor_size` is what --chip names.
+_READERS: dict[Reader, tuple[str, str, tuple[str, ...]]] = {
+    "aedat2": ("aedat2", "Aedat2Source", ("chip",)),
+    "aedat3": ("aedat3", "Aedat3Source", ("chip", "stream")),
+    "aedat4": ("aedat4", "Aedat4Source", ("stream",)),
+    "raw": ("raw", "RawSource", ("chip",)),
+    "dat": ("dat", "DatSource", ("chip",)),
+    "text": ("text", "TextSource", ("sensor_size",)),
+    "hdf5": ("hdf5", "Hdf5Source", ("sensor_size",)),
+    "bin40": ("bin40", "Bin40Source", ("sensor_size",)),
+    "es": ("es", "EventStreamSource", ()),
+    "npz": ("npz", "NpzSource", ()),
+}
 _WHAT_WORKS = "give a path, file:PATH, or synthetic:gestures"
 
 
@@ -94,62 +114,14 @@ def _recognise(path: Path, head: bytes) -> Reader:
 
 def _open(path: Path, handle: BufferedReader, reader: Reader, options: SourceOptions) -> FileSource:
     """The source for a recognised file; decoders are imported here because compiling machinery takes its time to load."""
-    name = options.get("name") or path.stem
-    chip, stream = options.get("chip"), options.get("stream")
-    if reader == "aedat2":
-        _refuse(str(path), options, "stream")
-        from pipeline.sources.aedat2 import Aedat2Source
-
-        return Aedat2Source(path, handle, name=name, chip=chip)
-    if reader == "aedat3":
-        from pipeline.sources.aedat3 import Aedat3Source
-
-        return Aedat3Source(path, handle, name=name, chip=chip, stream=stream)
-    if reader == "aedat4":
-        _refuse(str(path), options, "chip")
-        from pipeline.sources.aedat4 import Aedat4Source
-
-        return Aedat4Source(path, handle, name=name, stream=stream)
-    if reader in ("raw", "dat"):
-        _refuse(str(path), options, "stream")
-        return _open_prophesee(path, handle, reader, name, chip)
-    _refuse(str(path), options, "stream")
-    if reader in ("text", "hdf5", "bin40"):
-        return _open_plain(path, handle, reader, name, chip)
-    _refuse(str(path), options, "chip")
-    if reader == "es":
-        from pipeline.sources.es import EventStreamSource
-
-        return EventStreamSource(path, handle, name=name)
-    from pipeline.sources.npz import NpzSource
-
-    return NpzSource(path, handle, name=name)
-
-
-def _open_prophesee(path: Path, handle: BufferedReader, reader: Reader, name: str, chip: str | None) -> FileSource:
-    if reader == "raw":
-        from pipeline.sources.raw import RawSource
-
-        return RawSource(path, handle, name=name, chip=chip)
-    from pipeline.sources.dat import DatSource
-
-    return DatSource(path, handle, name=name, chip=chip)
-
-
-def _open_plain(path: Path, handle: BufferedReader, reader: Reader, name: str, chip: str | None) -> FileSource:
-    """The source for a format that rarely tells its sensor's size, which a chip then stands for."""
-    sensor_size = size_of(chip) if chip else None
-    if reader == "text":
-        from pipeline.sources.text import TextSource
-
-        return TextSource(path, handle, name=name, sensor_size=sensor_size)
-    if reader == "hdf5":
-        from pipeline.sources.hdf5 import Hdf5Source
-
-        return Hdf5Source(path, handle, name=name, sensor_size=sensor_size)
-    from pipeline.sources.bin40 import Bin40Source
-
-    return Bin40Source(path, handle, name=name, sensor_size=sensor_size)
+    module, class_name, known = _READERS[reader]
+    given = {key: value for key, value in options.items() if value is not None and key not in ("name", "format")}
+    _refuse(str(path), options, *(key for key in given if key not in known and not (key == "chip" and "sensor_size" in known)))
+    if "sensor_size" in known and "chip" in given:
+        given["sensor_size"] = size_of(str(given.pop("chip")))
+    source = getattr(import_module(f"pipeline.sources.{module}"), class_name)
+    opened: FileSource = source(path, handle, name=options.get("name") or path.stem, **given)
+    return opened
 
 
 def _refuse(what: str, options: SourceOptions, *names: str) -> None:
