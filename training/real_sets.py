@@ -53,6 +53,7 @@ class Experiment:
     settings: dict[str, Any]
     recipe: Recipe
     yardstick: str
+    network: str = "tim"
 
 
 def _held_out(path: str) -> Callable[[Path, Binning], Sides]:
@@ -111,7 +112,7 @@ def _one_seed(experiment: Experiment, train: ClipSet, test: ClipSet, seed: int) 
         if line["step"] == line["n_steps"] or line["step"] % 100 == 0:
             print(json.dumps(line), file=sys.stderr, flush=True)
 
-    network, info = train_checkpoint("tim", experiment.settings, train, experiment.binning, recipe, report)
+    network, info = train_checkpoint(experiment.network, experiment.settings, train, experiment.binning, recipe, report)
     result = evaluate(network, test, experiment.binning.n_time_bins)
     print(json.dumps({"seed": seed, "accuracy": result.accuracy}), file=sys.stderr, flush=True)
     return {
@@ -128,9 +129,8 @@ def _one_seed(experiment: Experiment, train: ClipSet, test: ClipSet, seed: int) 
     }
 
 
-def run(name: str, data: Path, seeds: list[int]) -> dict[str, Any]:
-    """Train and judge one set with each seed; the whole result as plain values."""
-    experiment = EXPERIMENTS[name]
+def run(name: str, experiment: Experiment, data: Path, seeds: list[int], command: str) -> dict[str, Any]:
+    """Train and judge one set with each seed; the whole result as plain values. `command` is what the user typed."""
     train, test = experiment.load(data, experiment.binning)
     linear = linear_accuracy(train, test)
     runs = [_one_seed(experiment, train, test, seed) for seed in seeds]
@@ -141,7 +141,7 @@ def run(name: str, data: Path, seeds: list[int]) -> dict[str, Any]:
         "n_train": len(train),
         "n_test": len(test),
         "split": {"holdout": HOLDOUT, "split_seed": SPLIT_SEED} if name != "objects" else "by session",
-        "network": {"name": "tim", **experiment.settings, **dataclasses.asdict(experiment.binning)},
+        "network": {"name": experiment.network, **experiment.settings, **dataclasses.asdict(experiment.binning)},
         "accuracy_mean": statistics.mean(accuracies),
         "accuracy_spread": max(accuracies) - min(accuracies),
         "linear_same_split": linear,
@@ -149,7 +149,7 @@ def run(name: str, data: Path, seeds: list[int]) -> dict[str, Any]:
         "runs": runs,
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": str(torch.__version__)},
         "date": wall_clock().date().isoformat(),
-        "command": f"python -m training.real_sets {name} --seeds {','.join(map(str, seeds))}",
+        "command": command,
     }
 
 
@@ -162,7 +162,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     keep_freed_memory()
-    result = run(arguments.set, arguments.data, [int(seed) for seed in arguments.seeds.split(",")])
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    command = f"python -m training.real_sets {arguments.set} --seeds {arguments.seeds}"
+    result = run(arguments.set, EXPERIMENTS[arguments.set], arguments.data, seeds, command)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / f"real_{arguments.set}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps({key: result[key] for key in ("set", "accuracy_mean", "accuracy_spread", "linear_same_split")}))
