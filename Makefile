@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.saccade-ready
+PEERS := .venv-peers
+PEERS_STAMP := $(PEERS)/.peers-ready
 
-.PHONY: demo test setup lint qt-libraries recordings checkpoint clean
+.PHONY: demo test setup lint qt-libraries recordings checkpoint bench bench-peers clean
 
 demo: setup
 	$(BIN)/saccade demo
@@ -18,7 +20,7 @@ setup: $(STAMP) qt-libraries
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Saccade needs Python 3.11 or newer; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gui,hdf5,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gui,hdf5,video,dev]'
 	@touch $@
 
 qt-libraries: $(STAMP)
@@ -40,5 +42,22 @@ checkpoint: setup
 	  --delta-t 25ms --bins 16 --size 64x64 --epochs 10 --batch 16 --rate 1e-3 --seed 0 \
 	  --log training/runs/default.jsonl --out models/weights/default.safetensors
 
+# Decoding and binning against those programs, and memory on large files; half an hour.
+bench: setup bench-peers
+	$(BIN)/python benchmarks/decode.py --out benchmarks/results/decode.json
+	$(BIN)/python benchmarks/memory.py --out benchmarks/results/memory.json
+
+# Programs that Saccade is compared with, in an environment of their own: their licences and weight stay out of ours.
+bench-peers: $(PEERS_STAMP)
+
+$(PEERS_STAMP): benchmarks/peers-constraints.txt
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< torch
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< \
+	  aedat dv-processing event_stream evlib expelliarmus faery tonic requests loguru rosbags
+# SpikingJelly asks for a torchaudio of torch's own release, which does not exist for every release; its networks need none
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< --no-deps spikingjelly
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

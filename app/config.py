@@ -3,6 +3,7 @@
 A flag of a command beats the file, the file beats the defaults below.
 """
 
+import dataclasses
 import tomllib
 from contextvars import ContextVar
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from app.reading import Reading
 from pipeline.schema.errors import InputError, UsageError
 
 DEFAULT_PUBLISH_URL = "tcp://127.0.0.1:5556"
@@ -18,7 +20,10 @@ LogFormat = Literal["text", "json"]
 
 
 class SourceSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where events come from. `speed` is a factor or "max"; `start` and `end` are durations after the first event ("1.5s")."""
+    """Where events come from. `speed` is a factor or "max"; `start` and `end` are durations after the first event ("1.5s").
+
+    `chip` to `filter` say how the recording is read, as the flags of these names do; `filter` is a list.
+    """
 
     uri: str = ""
     speed: float | str = 1.0
@@ -27,6 +32,11 @@ class SourceSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     end: str | None = None
     chip: str | None = None
     stream: int | None = None
+    orientation: str | None = None
+    source_format: str | None = None
+    columns: str | None = None
+    topic: str | None = None
+    filter: tuple[str, ...] | None = None
 
 
 class RecogniserSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,6 +107,11 @@ def override(section: msgspec.Struct, **values: object) -> dict[str, object]:
     unknown = set(values) - set(fields)
     assert not unknown, f"{type(section).__name__} has no {unknown}"
     return fields | {name: value for name, value in values.items() if value is not None}
+
+
+def reading_of(section: SourceSection) -> Reading:
+    """The part of a source section that says how a recording is read."""
+    return Reading(**{field.name: getattr(section, field.name) for field in dataclasses.fields(Reading)})
 
 
 def _keys(section: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import msgspec
 
 from app.config import GlobalOptions
+from app.reading import AS_IT_IS, Reading
 from pipeline.addresses import check_address
 
 
@@ -25,8 +26,7 @@ class CaptureJob(msgspec.Struct, frozen=True):
     is_looped: bool = False
     start_us: int = 0
     end_us: int | None = None
-    chip: str | None = None
-    stream: int | None = None
+    reading: Reading = AS_IT_IS
 
 
 class InferenceJob(msgspec.Struct, frozen=True):

@@ -20,8 +20,11 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Recordings",
         (
             ("info", "app.commands.recordings:info", "Describe recordings."),
-            ("convert", "app.commands.recordings:convert", "Rewrite a recording in another format."),
+            ("convert", "app.commands.editing:convert", "Rewrite a recording in another format."),
+            ("cut", "app.commands.editing:cut", "Keep a part of a recording."),
+            ("merge", "app.commands.editing:merge", "Join recordings of one sensor."),
             ("frames", "app.commands.recordings:frames", "Bin a recording into spike frames (npz)."),
+            ("render", "app.commands.rendering:render", "Make a film or a picture of a recording."),
         ),
     ),
     (
@@ -34,7 +37,10 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     (
         "This machine",
-        (("doctor", "app.commands.machine:doctor", "What this machine has, what it lacks, and the line that mends it."),),
+        (
+            ("doctor", "app.commands.machine:doctor", "What this machine has, what it lacks, and the line that mends it."),
+            ("bench", "app.commands.bench:bench", "Measure this machine: decode, bin."),
+        ),
     ),
 )
 

@@ -8,7 +8,7 @@ from threading import Event
 
 import msgspec
 
-from app.config import Settings, global_options
+from app.config import Settings, global_options, reading_of
 from app.jobs import CaptureJob, InferenceJob, Job, Places, WindowJob
 from app.launcher import Workers, private_folder
 from app.printer import LabelPrinter
@@ -71,8 +71,7 @@ def make_jobs(plan: Plan, folder: str) -> dict[str, Job]:
         is_looped=source.loop,
         start_us=parse_duration_us(source.start) if source.start else 0,
         end_us=parse_duration_us(source.end) if source.end else None,
-        chip=source.chip,
-        stream=source.stream,
+        reading=reading_of(source),
     )
     inference = InferenceJob(
         places=places,

@@ -18,7 +18,7 @@ from pipeline.schema.errors import SaccadeError
 from pipeline.schema.events import SensorSize, empty_events
 from pipeline.schema.frames import SpikeFrame
 from pipeline.schema.messages import Hello
-from pipeline.schema.recognition import Recogniser
+from pipeline.schema.recognition import Recogniser, RecogniserInfo
 from pipeline.service import close_all
 
 if TYPE_CHECKING:
@@ -37,10 +37,13 @@ CANNED = "canned"
 def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
     """Open the source and the sockets of a capture process."""
     from pipeline.capture import CaptureService
+    from pipeline.filters import parse_filters
 
+    chain = parse_filters(job.reading.filter or ())
     source = open_paced_source(job)
     opened: list[Publisher | ControlServer] = []
     try:
+        chain.output_size(source.info.sensor_size)
         control = ControlServer([job.places.address("capture")])
         opened.append(control)
         overload: Overload = "drop_oldest" if source.info.is_live else "wait"
@@ -51,7 +54,7 @@ def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
         close_all(opened)
         source.close()
         raise
-    service = CaptureService(source, outlet, hellos, control, _make_binner)
+    service = CaptureService(source, outlet, hellos, control, _make_binner, chain)
 
     def is_stopped() -> bool:
         control.poll(service.answer)
@@ -64,18 +67,18 @@ def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
 
 def open_paced_source(job: CaptureJob) -> "EventSource":
     """Open the source of a job: a camera as it is, a recording paced."""
-    from pipeline.sources.registry import SourceOptions, open_source
+    from pipeline.sources.registry import open_source
     from pipeline.sources.replay import ReplaySettings, ReplaySource, measure_span
+    from pipeline.sources.stretch import find_first_us
 
-    options: SourceOptions = {"chip": job.chip, "stream": job.stream}
+    options = job.reading.options()
     first = open_source(job.uri, **options)
     if first.info.is_live:
         return first
-    span = measure_span(first)
+    first_us, span = find_first_us(first), measure_span(first)
     settings = ReplaySettings(job.speed, job.is_looped, job.start_us, job.end_us)
     replay = ReplaySource(lambda: open_source(job.uri, **options), settings)
-    if span is not None:
-        replay.first_us, replay.duration_us = span
+    replay.first_us, replay.duration_us = span or (first_us, 0)
     return replay
 
 
@@ -98,9 +101,7 @@ def build_inference(job: InferenceJob, stop: Event) -> "InferenceService":
     except SaccadeError:
         close_all(opened)
         raise
-    hold_bins = max(1, -(-job.hold_us // recogniser.info.delta_t_us))
-    quiet_events = round(recogniser.info.quiet_rate_hz * recogniser.info.delta_t_us / US_PER_S)
-    settings = DecisionSettings(threshold=job.threshold, hold_bins=hold_bins, quiet_events=quiet_events or DEFAULT_QUIET_EVENTS)
+    settings = make_decision_settings(recogniser.info, job.threshold, job.hold_us)
     inlet = Subscriber(places.address("frames"), [], bound=_FRAME_BOUND)
     endpoints = [Endpoint(outlet, address) for outlet, address in zip(opened, control.addresses, strict=True)]
     power = open_power_meter(str(getattr(recogniser, "device", "cpu")))
@@ -117,6 +118,13 @@ def load_named_recogniser(network: str, readout: str) -> Recogniser:
     from models.recogniser import load_recogniser
 
     return load_recogniser(network, readout)
+
+
+def make_decision_settings(info: RecogniserInfo, threshold: float, hold_us: int) -> DecisionSettings:
+    """Give how sure and steady the labels of this recogniser must be, in its bins and by what its checkpoint says is quiet."""
+    hold_bins = max(1, -(-hold_us // info.delta_t_us))
+    quiet_events = round(info.quiet_rate_hz * info.delta_t_us / US_PER_S)
+    return DecisionSettings(threshold=threshold, hold_bins=hold_bins, quiet_events=quiet_events or DEFAULT_QUIET_EVENTS)
 
 
 def _control_beside(address: str) -> str:

@@ -1,12 +1,15 @@
-"""What `saccade zoo` lists: each network at its published event-camera size, counted, not quoted."""
+"""What `saccade zoo` lists: each network at its event-camera size, and every published one; counted, not quoted."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from models.checkpoint import SHIPPED, read_info
 from models.energy import SpikeMeter
+from models.neuron import LIF, Memory
+from models.published import PUBLISHED
 from models.registry import NETWORKS, create_network
 
 # The configuration whose counts the papers print, for 11 gestures; what is not named here is its default.
@@ -16,7 +19,30 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     "qkformer": {"size": (128, 128), "mlp_ratio": 1},
     "spikingresformer": {"size": (64, 64)},
     "sdt": {"size": (128, 128), "pools": "0111"},
+    "bestformer": {"size": (128, 128), "n_time_bins": 4},
 }
+
+_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCount:
+    """Size and dense cost of one time bin of one network: the first layer, all others, and the products of attention."""
+
+    title: str
+    params: int
+    first_macs: int
+    layer_macs: int
+    product_macs: int
+
+    @property
+    def macs_per_bin(self) -> int:
+        """All multiply-accumulates of a bin."""
+        return self.first_macs + self.layer_macs + self.product_macs
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +57,66 @@ class CatalogueEntry:
     verified_by: str
 
     def as_json(self) -> dict[str, Any]:
-        """The fields of design 4."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """The fields of design 4, and the counts of every published configuration."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return values | {"published": [count.as_json() for count in published_counts(self.name)]}
 
 
 def catalogue() -> list[CatalogueEntry]:
-    """Every network of the registry, counted on one bin of zeros (dense counts do not depend on the input)."""
+    """Every network of the registry."""
     return [_entry(name) for name in NETWORKS]
 
 
-def _entry(name: str) -> CatalogueEntry:
-    network = create_network(name, **_PUBLISHED.get(name, {})).eval()
-    width, height = network.configuration.size  # type: ignore[misc]  # every network of the zoo has one
+def published_counts(name: str) -> list[NetworkCount]:
+    """Counts of every published configuration of network `name`."""
+    return [count_network(p.title, name, **p.settings) for p in PUBLISHED if p.network == name]
+
+
+def count_network(title: str, name: str, **settings: Any) -> NetworkCount:
+    """Counts of network `name` with `settings`, from its shapes alone: neither weights nor activations are computed."""
+    with torch.device("meta"):
+        network = create_network(name, **settings).eval()
+    for module in network.modules():
+        if isinstance(module, (LIF, nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.forward = _pass  # type: ignore[method-assign, assignment]  # they keep shapes, and their arithmetic counts nothing
+    layers = _dense_layers(network)
+    first = next(iter(layers))
+    products = sum(macs for layer, macs in layers.items() if "product" in layer.rsplit(".", 1)[-1])
+    return NetworkCount(
+        title=title,
+        params=sum(p.numel() for p in network.parameters()),
+        first_macs=layers[first],
+        layer_macs=sum(layers.values()) - layers[first] - products,
+        product_macs=products,
+    )
+
+
+def _pass(x: Tensor, _: Memory | None = None) -> Tensor:
+    return x
+
+
+def _dense_layers(network: nn.Module) -> dict[str, int]:
+    """Multiply-accumulates of one bin by layer: of the second where the first passes a layer by, as it does TIM."""
+    configuration: Any = network.configuration
+    width, height = configuration.size
+    x = torch.zeros(1, configuration.in_channels, height, width, device="meta")
     meter = SpikeMeter(network)
     with torch.inference_mode():
-        # two bins: the first passes TIM by; the second is what every later bin costs
-        _, state = network.step(torch.zeros(1, 2, height, width))  # type: ignore[operator]
-        meter.read()
-        network.step(torch.zeros(1, 2, height, width), state)  # type: ignore[operator]
-    reading = meter.read()
+        _, state = network.step(x)  # type: ignore[operator]  # every network of the zoo has step
+        reading = meter.read()
+        if any(isinstance(layer, _WEIGHTED) and name not in reading.layers for name, layer in network.named_modules()):
+            network.step(x, state)  # type: ignore[operator]
+            reading = meter.read()
     meter.close()
+    return {name: count.macs for name, count in reading.layers.items()}
+
+
+def _entry(name: str) -> CatalogueEntry:
+    count = count_network(name, name, **_PUBLISHED.get(name, {}))
     return CatalogueEntry(
         name=name,
-        params=sum(p.numel() for p in network.parameters()),
-        macs_per_bin=reading.macs,
+        params=count.params,
+        macs_per_bin=count.macs_per_bin,
         sops=_shipped_sops(name),
         paper=NETWORKS[name].paper,
         verified_by=NETWORKS[name].verified_by,

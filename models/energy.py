@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from models.neuron import LIF
+from models.zoo.autost import CurrentConvolution
+from models.zoo.bestformer import SpikeProduct
 from models.zoo.qkformer import KeyValueProduct
 from models.zoo.spikformer import SpikeSum, SpikingProduct
 from models.zoo.spikingresformer import CurrentLinear, CurrentProduct
@@ -72,12 +74,13 @@ class SpikeMeter:
         self._reading = Reading()
         self._reach: dict[tuple[str, torch.Size], Tensor] = {}
         counters: list[tuple[Any, Any]] = [
+            ((CurrentConvolution, CurrentLinear), self._current_layer),
             ((nn.Conv1d, nn.Conv2d), self._convolution),
-            (CurrentLinear, self._current_linear),
             (nn.Linear, self._linear),
             (CurrentProduct, self._current_product),
             (KeyValueProduct, self._key_value_product),
             (SpikingProduct, self._product),
+            (SpikeProduct, self._spike_product),
             (SpikeSum, self._sum),
             (LIF, self._spikes),
         ]
@@ -101,10 +104,10 @@ class SpikeMeter:
     def _hook(self, name: str, count: Any) -> Any:
         return lambda module, inputs, output: count(name, module, inputs, output)
 
-    def _add(self, name: str, sops: float, macs: int, *, is_dense: bool = False) -> None:
+    def _add(self, name: str, sops: Tensor, macs: int, *, is_dense: bool = False) -> None:
         is_first = not self._reading.layers
         layer = self._reading.layers.setdefault(name, LayerCount(is_dense=is_dense or is_first))
-        layer.sops += sops
+        layer.sops += 0.0 if sops.is_meta else sops.item()  # a network without data still tells its dense counts
         layer.macs += macs
 
     def _convolution(self, name: str, module: _Convolution, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -112,10 +115,10 @@ class SpikeMeter:
         fan_out = module.out_channels // module.groups
         kernel = module.weight[0, 0].numel()
         macs = output.numel() * kernel * module.in_channels // module.groups
-        if kernel == 1 and set(module.stride) == {1}:
-            return self._add(name, x.sum().item() * fan_out, macs)
+        if x.is_meta or (kernel == 1 and set(module.stride) == {1}):
+            return self._add(name, x.sum() * fan_out, macs)
         reach = self._reach_of(name, module, x)
-        return self._add(name, (x.sum(dim=(0, 1)) * reach).sum().item() * fan_out, macs)
+        return self._add(name, (x.sum(dim=(0, 1)) * reach).sum() * fan_out, macs)
 
     def _reach_of(self, name: str, module: _Convolution, x: Tensor) -> Tensor:
         """How many output places each input place feeds, shape of one map: borders feed fewer."""
@@ -123,8 +126,8 @@ class SpikeMeter:
         if key not in self._reach:
             convolve = nn.functional.conv2d if isinstance(module, nn.Conv2d) else nn.functional.conv1d
             with torch.inference_mode(mode=False), torch.enable_grad():
-                place = torch.zeros(1, 1, *x.shape[2:], dtype=x.dtype, requires_grad=True)
-                kernel = torch.ones(1, 1, *module.kernel_size, dtype=x.dtype)
+                place = torch.zeros(1, 1, *x.shape[2:], dtype=x.dtype, device=x.device, requires_grad=True)
+                kernel = torch.ones(1, 1, *module.kernel_size, dtype=x.dtype, device=x.device)
                 convolve(place, kernel, stride=module.stride, padding=module.padding).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
             assert place.grad is not None
             self._reach[key] = place.grad[0, 0]
@@ -132,7 +135,7 @@ class SpikeMeter:
 
     def _linear(self, name: str, module: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> None:
         x = inputs[0]
-        self._add(name, x.sum().item() * module.out_features, output.numel() * module.in_features)
+        self._add(name, x.sum() * module.out_features, output.numel() * module.in_features)
 
     def _product(self, name: str, _: SpikingProduct, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
         q, k, v = (x.detach() for x in inputs)  # (T, B, n_heads, N, D)
@@ -140,29 +143,33 @@ class SpikeMeter:
         sops = _query_key_first(q, k, v) if N <= D else _key_value_first(q, k, v)
         self._add(name, sops, 2 * output.numel() * N)
 
-    def _current_linear(self, name: str, module: CurrentLinear, _: tuple[Tensor], output: Tensor) -> None:
-        self._add(name, 0.0, output.numel() * module.in_features, is_dense=True)
+    def _current_layer(self, name: str, module: CurrentConvolution | CurrentLinear, _: tuple[Tensor], output: Tensor) -> None:
+        self._add(name, torch.zeros(()), output.numel() * module.weight[0].numel(), is_dense=True)
 
     def _current_product(self, name: str, _: CurrentProduct, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         current, s = inputs  # (..., I, K), (..., K, J): each spike adds a column of I
-        self._add(name, s.sum().item() * current.shape[-2], output.numel() * s.shape[-2])
+        self._add(name, s.sum() * current.shape[-2], output.numel() * s.shape[-2])
 
-    def _key_value_product(self, name: str, _: KeyValueProduct, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        q, k, v = (x.detach() for x in inputs)  # (T, B, n_heads, N, D)
-        self._add(name, _key_value_first(q, k, v), 2 * output.numel() * q.shape[-1])
+    def _key_value_product(self, name: str, _: KeyValueProduct, inputs: tuple[Tensor, Tensor, Tensor], __: Tensor) -> None:
+        q, k, v = (x.detach() for x in inputs)  # (T, B, n_heads, N, D); k and v may have one head for all
+        self._add(name, _key_value_first(q, k, v), (k.numel() + q.numel()) * v.shape[-1])
+
+    def _spike_product(self, name: str, _: SpikeProduct, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        a, b = (x.detach() for x in inputs)  # (..., I, K), (..., K, J): an addition wherever both fire
+        self._add(name, (a.sum(dim=-2) * b.sum(dim=-1)).sum(), output.numel() * a.shape[-1])
 
     def _sum(self, name: str, _: SpikeSum, inputs: tuple[Tensor], __: Tensor) -> None:
-        self._add(name, inputs[0].sum().item(), 0)  # one addition a spike; the mask that follows is a gate and adds nothing
+        self._add(name, inputs[0].sum(), 0)  # one addition a spike; the mask that follows is a gate and adds nothing
 
     def _spikes(self, name: str, _: LIF, __: tuple[Tensor, Any], output: Tensor) -> None:
         self._reading.spikes[name] = output.detach()
 
 
-def _query_key_first(q: Tensor, k: Tensor, v: Tensor) -> float:
+def _query_key_first(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Additions of (q k^T) v, (T, B, n_heads, N, D): matches of query and key, then a column of N for each value spike."""
-    return ((q.sum(dim=-2) * k.sum(dim=-2)).sum() + v.sum() * q.shape[-2]).item()
+    return (q.sum(dim=-2) * k.sum(dim=-2)).sum() + v.sum() * q.shape[-2]
 
 
-def _key_value_first(q: Tensor, k: Tensor, v: Tensor) -> float:
-    """Additions of q (k^T v), (T, B, n_heads, N, D): pairs of key and value, then a row of D for each query spike."""
-    return ((k.sum(dim=-1) * v.sum(dim=-1)).sum() + q.sum() * q.shape[-1]).item()
+def _key_value_first(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Additions of q (k^T v), (T, B, n_heads, N, D): pairs of key and value, then a row of values for each query spike."""
+    return (k.sum(dim=-1) * v.sum(dim=-1)).sum() + q.sum() * v.shape[-1]

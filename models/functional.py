@@ -9,6 +9,12 @@ Leaky integrate-and-fire (spec: SpikingJelly's LIFNode; Spikformer, Zhou 2023, e
     v' = H - s v_threshold           soft reset (v_reset is None)
 
 The parametric neuron (PLIF; Fang 2021) learns its leak: 1/tau = sigmoid(w), all else alike.
+
+Spike firing approximation (SFA; Spike-driven Transformer V3, Yao 2024, its form for events) fires whole numbers of spikes:
+
+    H = v + x,   s = round(clip(H, 0, D)),   v' = H - s
+
+A count of s stands for s binary spikes in D sub-steps of its bin (`spike_train`): whatever adds spikes up adds the same.
 """
 
 from collections.abc import Callable
@@ -17,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.surrogate import spike
+from models.surrogate import count, spike
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,8 @@ class LIFParameters:
     """Constants of a LIF layer; `tau` in bins.
 
     `detach_reset`: no gradient through the reset. `detach_membrane`: no gradient from one bin to the next inside the neuron
-    (BrainCog's node, used by TIM). `alpha` is the sharpness of the surrogate gradient.
+    (BrainCog's node, used by TIM). `alpha` is the sharpness of the surrogate gradient. `n_levels` is D of the SFA neuron, the
+    most spikes it fires in one bin; of the others it looks at detach_reset and detach_membrane alone.
     """
 
     tau: float = 2.0
@@ -36,6 +43,7 @@ class LIFParameters:
     detach_membrane: bool = False
     surrogate: str = "sigmoid"
     alpha: float = 4.0
+    n_levels: int = 4
 
 
 def lif_step(x: Tensor, v: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
@@ -53,6 +61,13 @@ def plif_step(x: Tensor, v: Tensor, w: Tensor, parameters: LIFParameters) -> tup
     leak = torch.sigmoid(w)
     h = v + (x - v) * leak if parameters.decay_input else v - v * leak + x
     return _fire(h, parameters)
+
+
+def sfa_step(x: Tensor, v: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
+    """One time bin of the SFA neuron: current `x` and membrane `v`, any equal shape, to (counts 0 .. D, new membrane)."""
+    h = (v.detach() if parameters.detach_membrane else v) + x
+    s = count(h, parameters.n_levels)
+    return s, h - (s.detach() if parameters.detach_reset else s)
 
 
 def _fire(h: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
@@ -73,6 +88,17 @@ def lif(x: Tensor, v: Tensor | None, parameters: LIFParameters) -> tuple[Tensor,
 def plif(x: Tensor, v: Tensor | None, w: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
     """T time bins of `plif_step`: shapes as in `lif`, `w` a scalar."""
     return _over_bins(x, v, lambda x_t, v_t: plif_step(x_t, v_t, w, parameters))
+
+
+def sfa(x: Tensor, v: Tensor | None, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
+    """T time bins of `sfa_step`: shapes as in `lif`; counts instead of spikes."""
+    return _over_bins(x, v, lambda x_t, v_t: sfa_step(x_t, v_t, parameters))
+
+
+def spike_train(counts: Tensor, n_levels: int) -> Tensor:
+    """Spikes (n_levels, ...) of counts 0 .. `n_levels` (...): sub-step k fires where the count is above k."""
+    steps = torch.arange(n_levels, device=counts.device).view(-1, *[1] * counts.dim())
+    return (counts > steps).to(counts.dtype)
 
 
 def _over_bins(x: Tensor, v: Tensor | None, step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from models.functional import LIFParameters
 
 State = Mapping[str, Tensor]
 Backend = Literal["auto", "plain", "numba"]
+Neuron = Literal["lif", "plif", "sfa"]
 
 # Below this many neurons times bins, starting numba's threads costs more than the plain loop takes. A single bin has no loop to
 # fuse, so a stream stays plain and never waits for numba to load.
@@ -78,6 +79,27 @@ class PLIF(LIF):
         """Spikes (T, B, ...) for the current `x` (T, B, ...)."""
         spikes, memory.new[self.key] = functional.plif(x, memory.old.get(self.key), self.w, self.parameters_)
         return spikes
+
+
+class SFA(LIF):
+    """Spike firing approximation: currents to counts 0 .. `n_levels` of spikes, what is left stays on the membrane."""
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Counts (T, B, ...) for the current `x` (T, B, ...)."""
+        counts, memory.new[self.key] = functional.sfa(x, memory.old.get(self.key), self.parameters_)
+        return counts
+
+    def extra_repr(self) -> str:
+        """Most spikes in a bin, for printing a network."""
+        return f"n_levels={self.parameters_.n_levels}"
+
+
+_LAYERS: dict[Neuron, type[LIF]] = {"lif": LIF, "plif": PLIF, "sfa": SFA}
+
+
+def neuron_layer(neuron: Neuron, parameters: LIFParameters) -> LIF:
+    """Layer of neurons whose leak is fixed (`lif`) or learned (`plif`), or which fire whole numbers of spikes (`sfa`)."""
+    return _LAYERS[neuron](parameters)
 
 
 class SpikingNetwork(nn.Module):

@@ -130,7 +130,7 @@ def _raster(reading: Reading, layer_sizes: Mapping[str, int]) -> tuple[tuple[Ras
         rate = round(flat.mean().item(), 4)
         layers.append(RasterLayer(name=name, n_rows=sampled.numel(), n_neurons=n_neurons, firing_rate=rate))
     raster = torch.cat(rows) if rows else torch.zeros(0)
-    return tuple(layers), raster.to(torch.uint8).numpy()
+    return tuple(layers), (raster > 0).to(torch.uint8).numpy()  # a neuron that fires counts is lit like any other
 
 
 @functools.cache

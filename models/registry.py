@@ -10,9 +10,15 @@ import msgspec
 from torch import Tensor, nn
 
 from models.neuron import State
+from models.zoo.autospikformer import AutoSpikformer, AutoSpikformerConfiguration
+from models.zoo.autost import AutoST, AutoSTConfiguration
+from models.zoo.bestformer import BESTformer, BESTformerConfiguration
 from models.zoo.qkformer import QKFormer, QKFormerConfiguration
+from models.zoo.saformer import SAFormer, SAFormerConfiguration
 from models.zoo.sdt import SDTConfiguration, SpikeDrivenTransformer
+from models.zoo.semm import SEMM, SEMMConfiguration
 from models.zoo.spikformer import Spikformer, SpikformerConfiguration
+from models.zoo.spikformer_v2 import SpikformerV2, SpikformerV2Configuration
 from models.zoo.spikingresformer import SpikingResformer, SpikingResformerConfiguration
 from models.zoo.tim import TIMConfiguration, TIMSpikformer
 from pipeline.schema.errors import ConfigurationError
@@ -78,8 +84,49 @@ NETWORKS: Mapping[str, NetworkEntry] = types.MappingProxyType(
             SDTConfiguration,
             SpikeDrivenTransformer,
             "Yao et al., Spike-driven Transformer, NeurIPS 2023",
-            "golden vectors of the block, without and with pools (float64); parameter counts 10, 11, 101 classes; operations "
-            "of a bin",
+            "golden vectors of the block, without and with pools, and of E-SpikeFormer's neuron and attention (float64); "
+            "parameter counts 10, 11, 101 classes; operations of a bin",
+        ),
+        "autost": NetworkEntry(
+            AutoSTConfiguration,
+            AutoST,
+            "Wang et al., AutoST: Training-free Neural Architecture Search for Spiking Transformers, arXiv 2307.00293",
+            "golden vectors of the block (float64); parameter count of the released network and of the extremes of its spaces; "
+            "operations of a bin in closed form",
+        ),
+        "autospikformer": NetworkEntry(
+            AutoSpikformerConfiguration,
+            AutoSpikformer,
+            "Che et al., Auto-Spikformer: Spikformer Architecture Search, Frontiers in Neuroscience 2024",
+            "parameter counts of five released subnets; subnets of the supernet against networks with its slices",
+        ),
+        "bestformer": NetworkEntry(
+            BESTformerConfiguration,
+            BESTformer,
+            "Cao et al., BESTformer: Binary Event-Driven Spiking Transformer, IJCAI 2025",
+            "golden vectors of binary convolution with gradients, attention with both maps and reversible block (float64); "
+            "parameter counts of CIFAR, ImageNet and event networks and of their one-bit weights; blocks inverted",
+        ),
+        "spikformer_v2": NetworkEntry(
+            SpikformerV2Configuration,
+            SpikformerV2,
+            "Zhou et al., Spikformer V2: Join the High Accuracy Club on ImageNet with an SNN Ticket, arXiv 2401.02020",
+            "parameter counts of three published sizes; no code was released: the order of neurons and residuals in the stem, "
+            "the event variant and the masked pre-training are our own design",
+        ),
+        "saformer": NetworkEntry(
+            SAFormerConfiguration,
+            SAFormer,
+            "SAFormer: spike aggregation transformer, arXiv 2412.13553",
+            "attention against a loop over tokens; operations of a bin in closed form; neither code nor text of the paper was "
+            "at hand: the formulas are our own design",
+        ),
+        "semm": NetworkEntry(
+            SEMMConfiguration,
+            SEMM,
+            "Spiking Transformer with Experts Mixture, NeurIPS 2024",
+            "vectors of a reimplementation of attention and MLP (float64), no code of the authors was found; parameter counts "
+            "of its CIFAR and ImageNet networks; operations of a bin in closed form",
         ),
     }
 )

@@ -48,3 +48,47 @@ def spike(u: Tensor, name: str, alpha: float) -> Tensor:
     if not (u.requires_grad and torch.is_grad_enabled()):
         return (u >= 0.0).to(u.dtype)
     return _Spike.apply(u, name, alpha)  # type: ignore[no-any-return, no-untyped-call]  # torch leaves apply untyped
+
+
+class _Count(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, n_levels: int, is_half_up: bool) -> Tensor:  # torch passes by position
+        ctx.save_for_backward((x > 0.0) & (x < n_levels) if is_half_up else (x >= 0.0) & (x <= n_levels))
+        clipped = x.clamp(0, n_levels)
+        return torch.floor(clipped + 0.5) if is_half_up else clipped.round()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None, None]:
+        (inside,) = ctx.saved_tensors
+        return grad_outputs[0] * inside, None, None
+
+
+def count(x: Tensor, n_levels: int, *, is_half_up: bool = False) -> Tensor:
+    """Whole numbers 0 .. `n_levels` nearest to `x` (half to even), same shape and dtype; backward is 1 inside, ends too.
+
+    With `is_half_up` it is the neuron of QSD-Transformer: halves go up, and the ends pass no gradient.
+    """
+    return _Count.apply(x, n_levels, is_half_up)  # type: ignore[no-any-return, no-untyped-call]  # torch leaves apply untyped
+
+
+class _Round(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, delta: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.delta = delta
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+        (gradient,), (x,) = grad_outputs, ctx.saved_tensors
+        if ctx.delta:
+            gradient = gradient * (1.0 + ctx.delta * gradient.sign() * (x - x.round()))
+        return gradient, None
+
+
+def round_through(x: Tensor, delta: float = 0.0) -> Tensor:
+    """Whole numbers nearest to `x` (half to even), same shape and dtype; backward is 1 (straight through).
+
+    With `delta` it is EWGS (Lee 2021): the gradient g becomes g (1 + delta sign(g) (x - round(x))).
+    """
+    return _Round.apply(x, delta)  # type: ignore[no-any-return, no-untyped-call]  # torch leaves apply untyped

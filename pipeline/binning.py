@@ -5,10 +5,14 @@ packets. Knows no clock, no file and no queue.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 from numba import njit
+from numba.core import types
+from numba.extending import intrinsic
 
 from pipeline.schema.errors import UsageError
 from pipeline.schema.events import EVENT_DTYPE, Events, SensorSize
@@ -17,6 +21,111 @@ from pipeline.schema.frames import SpikeFrame
 MAX_COUNT = 255
 # Frames of one recording in memory; above this a typing error is likelier than a wish.
 MAX_COUNTS_BYTES = 4_000_000_000
+# Events located before they are counted: few enough that they, the next ones and their places stay in the first-level cache.
+_BLOCK_EVENTS = 512
+# Events in one line of the cache, 64 bytes.
+_LINE_EVENTS = 4
+# Part of a place that belongs to a pixel outside the sensor: behind every cell, and the sum of two still has 32 bits.
+_NOWHERE = 1 << 30
+
+Places = npt.NDArray[np.uint32]
+
+
+@intrinsic
+def _prefetch(_: Any, events: Any, index: Any) -> Any:
+    """Ask the processor for one of the events before it is needed; waits for nothing."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        event = builder.bitcast(builder.gep(array.data, [arguments[1]]), pointer)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+        # to read, into every level of the cache, as data
+        builder.call(prefetch, [event, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(events, index), generate
+
+
+@njit(cache=True, nogil=True)
+def _first_at(events: Events, start: int, stop: int, t_us: int) -> int:
+    """Index in `[start, stop)` of the first event at or after `t_us`; `stop` when there is none."""
+    while start < stop:
+        middle = (start + stop) // 2
+        if events[middle].t < t_us:
+            start = middle + 1
+        else:
+            stop = middle
+    return start
+
+
+@njit(cache=True, nogil=True)
+def _locate_pixels(events: Events, size: tuple[int, int], n_cells: int, places: Places) -> bool:
+    """Write where in the counts each of a few events belongs, uint32 (n,), when every pixel is a cell of its own.
+
+    False when some lie outside the sensor; their places are then wrong. Only sums and products of 32 bits and no branch, so
+    that the loop becomes vector instructions.
+    """
+    width, height = np.uint32(size[0]), np.uint32(size[1])
+    outside = np.uint32(0)
+    for i in range(events.size):
+        event = events[i]
+        x, y = np.uint32(event.x), np.uint32(event.y)
+        is_on = np.uint32(np.uint32(event.p) + np.uint32(255)) >> np.uint32(8)
+        on_plane = np.uint32(np.uint32(0) - is_on) & np.uint32(n_cells)
+        places[i] = np.uint32(np.uint32(y * width) + x) + on_plane
+        # the highest bit is set where the difference is below zero
+        outside |= np.uint32(width - np.uint32(1) - x) | np.uint32(height - np.uint32(1) - y)
+    return bool(outside >> np.uint32(31) == 0)
+
+
+@njit(cache=True, nogil=True)
+def _locate_cells(events: Events, axes: tuple[Places, Places], n_cells: int, places: Places) -> int:
+    """Write where in the counts each of a few events belongs, uint32 (n,), and give how many belong somewhere at all.
+
+    `axes` holds the parts of a place that belong to x and to y; their last entries are for coordinates outside the sensor.
+    Events outside are taken out in a second loop, so that the first has no branch.
+    """
+    columns, rows = axes
+    width, height = np.uint32(columns.size - 1), np.uint32(rows.size - 1)
+    n_places = np.uint32(2 * n_cells)
+    n_outside = 0
+    for i in range(events.size):
+        event = events[i]
+        column = columns[np.uint64(min(np.uint32(event.x), width))]
+        row = rows[np.uint64(min(np.uint32(event.y), height))]
+        place = column + row + (np.uint32(n_cells) if event.p != 0 else np.uint32(0))
+        places[i] = place
+        n_outside += place >= n_places
+    if n_outside == 0:
+        return events.size
+    n = 0
+    for i in range(events.size):
+        if places[i] < n_places:
+            places[n] = places[i]
+            n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _increment(counts: npt.NDArray[np.uint8], places: Places, coming: Events) -> None:
+    """Count one more at each place, no further than MAX_COUNT; meanwhile fetch the events that come next."""
+    n_lines = places.size // _LINE_EVENTS
+    for line in range(n_lines):
+        if line * _LINE_EVENTS < coming.size:
+            _prefetch(coming, line * _LINE_EVENTS)  # type: ignore[call-arg] # the first argument is the compiler's
+        for i in range(_LINE_EVENTS):
+            _increment_one(counts, places[np.uint64(line * _LINE_EVENTS + i)])
+    for i in range(n_lines * _LINE_EVENTS, places.size):
+        _increment_one(counts, places[i])
+
+
+@njit(cache=True, nogil=True)
+def _increment_one(counts: npt.NDArray[np.uint8], place: int) -> None:
+    # unsigned, because signed indices are checked for being counted from the end
+    count = counts[np.uint64(place)]
+    counts[np.uint64(place)] = count + np.uint8(count < MAX_COUNT)
 
 
 @njit(cache=True, nogil=True)
@@ -24,32 +133,34 @@ def _count(
     events: Events,
     start: int,
     span_us: tuple[int, int],
-    places: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]],
+    axes: tuple[Places, Places],
     counts: npt.NDArray[np.uint8],
+    is_whole: bool,
 ) -> tuple[int, int]:
     """Count events from index `start` on into one bin until one belongs to a later bin.
 
-    `counts` is uint8 (2 * H * W,), OFF first, saturating; `places` are the parts of a place in it that belong to x and to y.
-    Gives the index of the first event not taken, and how many were dropped for lying before the bin or outside the sensor.
+    `counts` is uint8 (2 * H * W,), OFF first, saturating; `is_whole` when every pixel is a cell. Gives the index of the first
+    event not taken, and how many were dropped for lying before the bin or outside the sensor.
     """
     start_us, end_us = span_us
-    columns, rows = places
-    n_cells = np.uint64(counts.size // 2)
-    n_dropped = 0
-    i = start
-    while i < events.size:
-        event = events[i]
-        if event.t >= end_us:
-            break
-        i += 1
-        if event.t < start_us or event.x >= columns.size or event.y >= rows.size:
-            n_dropped += 1
-            continue
-        # unsigned, because signed indices are checked for being counted from the end
-        place = np.uint64(rows[event.y]) + np.uint64(columns[event.x]) + np.uint64(event.p != 0) * n_cells
-        count = counts[place]
-        counts[place] = count + np.uint8(count < MAX_COUNT)
-    return i, n_dropped
+    size = (axes[0].size - 1, axes[1].size - 1)
+    places = np.empty(_BLOCK_EVENTS, np.uint32)
+    is_late = start < events.size and events[start].t < start_us
+    first = _first_at(events, start, events.size, start_us) if is_late else start
+    n_dropped = first - start
+    while first < events.size:
+        stop = min(first + _BLOCK_EVENTS, events.size)
+        if events[stop - 1].t >= end_us:
+            stop = _first_at(events, first, stop, end_us)
+        n, n_cells = stop - first, counts.size // 2
+        if not (is_whole and _locate_pixels(events[first:stop], size, n_cells, places)):
+            n = _locate_cells(events[first:stop], axes, n_cells, places)
+        n_dropped += stop - first - n
+        _increment(counts, places[:n], events[stop : stop + _BLOCK_EVENTS])
+        if stop < min(first + _BLOCK_EVENTS, events.size):
+            return stop, n_dropped
+        first = stop
+    return first, n_dropped
 
 
 class TimeBinner:
@@ -65,10 +176,15 @@ class TimeBinner:
             raise UsageError(f"a time bin of {delta_t_us} us is too short; it must last at least 1 us")
         if min(*sensor_size, *frame_size) <= 0:
             raise UsageError(f"cannot bin {tuple(sensor_size)} pixels into frames of {tuple(frame_size)}; both need a size")
+        if 2 * frame_size.width * frame_size.height > _NOWHERE:
+            raise UsageError(f"frames of {frame_size.width}x{frame_size.height} are too large; choose smaller ones (--size)")
         self._delta_t_us = delta_t_us
         self._shape = (2, frame_size.height, frame_size.width)
-        columns, rows = _cells(sensor_size.width, frame_size.width), _cells(sensor_size.height, frame_size.height)
-        self._places = (columns.astype(np.uint32), (rows * frame_size.width).astype(np.uint32))
+        self._axes = (
+            _parts(sensor_size.width, frame_size.width, 1),
+            _parts(sensor_size.height, frame_size.height, frame_size.width),
+        )
+        self._is_whole = sensor_size == frame_size
         self._start_us: int | None = None
         self._seq = 0
         self._counts: npt.NDArray[np.uint8] | None = None
@@ -113,7 +229,7 @@ class TimeBinner:
         if self._counts is None:
             self._counts = np.zeros(self._shape, dtype=np.uint8)
         span_us = (self._start_us, self._start_us + self._delta_t_us)
-        stop, n_dropped = _count(events, start, span_us, self._places, self._counts.reshape(-1))
+        stop, n_dropped = _count(events, start, span_us, self._axes, self._counts.reshape(-1), self._is_whole)
         self._n_events += stop - start - n_dropped
         self._n_dropped += n_dropped
         return int(stop)
@@ -129,9 +245,10 @@ class TimeBinner:
         return frame
 
 
-def _cells(n_pixels: int, n_cells: int) -> npt.NDArray[np.int64]:
-    """Cell of each pixel along one axis, int64 (n_pixels,)."""
-    return np.arange(n_pixels, dtype=np.int64) * n_cells // n_pixels
+def _parts(n_pixels: int, n_cells: int, stride: int) -> Places:
+    """What each pixel of one axis adds to a place, uint32 (n_pixels + 1,); the last entry is for pixels outside."""
+    cells = np.arange(n_pixels, dtype=np.int64) * n_cells // n_pixels
+    return np.append(cells * stride, _NOWHERE).astype(np.uint32)
 
 
 def count_time_bins(first_us: int, last_us: int, delta_t_us: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pipeline.binning import TimeBinner
 from pipeline.bus import ControlServer, Inlet, Outlet
 from pipeline.codec import pack, topic_of
-from pipeline.filters import FilterSettings, apply_filters, filtered_size
+from pipeline.filters import FilterChain
 from pipeline.publishing import EventsPublisher, FramePublisher, State, StatusBoard, read_wish
 from pipeline.schema.errors import SaccadeError, UsageError
 from pipeline.schema.events import Events, SensorSize
@@ -35,13 +35,14 @@ class CaptureService:
         hellos: Inlet,
         control: ControlServer,
         make_binner: MakeBinner,
-        filters: FilterSettings | None = None,
+        filters: FilterChain | None = None,
     ) -> None:
         info = source.info
         self._source, self._outlet, self._hellos, self._control = source, outlet, hellos, control
-        self._make_binner, self._filters = make_binner, filters or FilterSettings()
+        self._make_binner, self._filters = make_binner, filters or FilterChain()
+        self._filter_states = self._filters.start(info.sensor_size)
         self._replay = source if isinstance(source, ReplaySource) else None
-        self._size = filtered_size(info.sensor_size, self._filters)
+        self._size = self._filters.output_size(info.sensor_size)
         self._board = StatusBoard([outlet], "capture", info.name, is_live=info.is_live)
         self._frames = FramePublisher(outlet, info.name, self._board)
         self._events = EventsPublisher(outlet, info.name, self._size)
@@ -109,7 +110,7 @@ class CaptureService:
         reached_us = self._replay.reached_us if self._replay is not None else None
         reached_us = reached_us if reached_us is not None else self._board.status.sensor_t_us
         self._board.note(sensor_t_us=max(reached_us, int(packet["t"][-1])) if len(packet) else reached_us)
-        events = apply_filters(packet, self._source.info.sensor_size, self._filters)
+        events, self._filter_states = self._filters.apply(packet, self._filter_states)
         self._events.send(events, self._board.status.sensor_t_us)
         self._frames.send(self._binner.push(events))
         if self._replay is not None:
@@ -127,7 +128,8 @@ class CaptureService:
         self._flush()
         self._packets, self._is_stopping = None, False
         report = self._source.report()
-        self._board.tell("ended", "; ".join(report.warnings), 4 if report.is_truncated else 0)
+        warnings = (*report.warnings, *self._filters.describe(self._filter_states))
+        self._board.tell("ended", "; ".join(warnings), 4 if report.is_truncated else 0)
 
     def _flush(self) -> None:
         if self._binner is not None:
@@ -139,6 +141,7 @@ class CaptureService:
         epoch = self._replay.epoch if self._replay is not None else 0
         if epoch != self._epoch:
             self._flush()
+            self._filter_states = self._filters.start(self._source.info.sensor_size)
             self._epoch = epoch
         state: State = "paused" if self._replay is not None and self._replay.is_paused else "running"
         if state != self._board.status.state:

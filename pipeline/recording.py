@@ -8,8 +8,7 @@ import msgspec
 import numpy as np
 
 from pipeline.schema.clock import US_PER_S
-from pipeline.sources.base import ReadReport
-from pipeline.sources.file import FileSource
+from pipeline.sources.base import ReadReport, RecordedSource
 from pipeline.sources.registry import SourceOptions, open_recording
 
 
@@ -49,7 +48,7 @@ def summarise(
 
 
 def summarise_source(
-    source: FileSource, path: str, progress: Callable[[int, int], None] | None = None
+    source: RecordedSource, path: str, progress: Callable[[int, int], None] | None = None
 ) -> tuple[RecordingSummary, ReadReport]:
     """Read an open recording to its end, from its first event; it can be read again afterwards."""
     n_events = n_on = 0

@@ -99,6 +99,49 @@ def events4(events: Iterable[tuple[int, int, int, int]]) -> bytes:
     return bytes(builder.Output())
 
 
+def triggers4(triggers: Iterable[tuple[int, int]]) -> bytes:
+    """TRIG buffer of (t, kind) triggers, made with the FlatBuffers library."""
+    builder = flatbuffers.Builder()
+    rows = []
+    for t, kind in triggers:
+        builder.StartObject(2)
+        builder.PrependInt64Slot(0, t, 0)
+        builder.PrependInt8Slot(1, kind, 0)
+        rows.append(builder.EndObject())
+    builder.StartVector(4, len(rows), 4)
+    for row in reversed(rows):
+        builder.PrependUOffsetTRelative(row)
+    vector = builder.EndVector()
+    builder.StartObject(1)
+    builder.PrependUOffsetTRelativeSlot(0, vector, 0)
+    builder.FinishSizePrefixed(builder.EndObject(), b"TRIG")
+    return bytes(builder.Output())
+
+
+def rows4(rows: Iterable[tuple[int, int, int, int, int, int]]) -> bytes:
+    """FTAB buffer of (offset, stream, size, number, first us, last us), made with the FlatBuffers library."""
+    builder = flatbuffers.Builder()
+    entries = []
+    for offset, stream, size, number, first_us, last_us in rows:
+        builder.StartObject(5)
+        builder.PrependInt64Slot(0, offset, 0)
+        builder.Prep(4, 8)
+        builder.PrependInt32(size)
+        builder.PrependInt32(stream)
+        builder.PrependStructSlot(1, builder.Offset(), 0)
+        for slot, value in ((2, number), (3, first_us), (4, last_us)):
+            builder.PrependInt64Slot(slot, value, 0)
+        entries.append(builder.EndObject())
+    builder.StartVector(4, len(entries), 4)
+    for entry in reversed(entries):
+        builder.PrependUOffsetTRelative(entry)
+    vector = builder.EndVector()
+    builder.StartObject(1)
+    builder.PrependUOffsetTRelativeSlot(0, vector, 0)
+    builder.FinishSizePrefixed(builder.EndObject(), b"FTAB")
+    return bytes(builder.Output())
+
+
 def table4() -> bytes:
     """FTAB buffer that lists no packet, made with the FlatBuffers library."""
     builder = flatbuffers.Builder()

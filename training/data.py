@@ -1,4 +1,4 @@
-"""Labelled clips as binned frames: from a folder of recordings per label, an npz of clips, or the simulator.
+"""Labelled clips as binned frames: from recordings (a folder per label, or in the layout of DVS128 Gesture), npz, simulator.
 
 Everything is cut by `pipeline.binning`, the same binner that runs live.
 """
@@ -16,6 +16,14 @@ import numpy.typing as npt
 from pipeline.binning import bin_events
 from pipeline.schema.errors import ConfigurationError, InputError, UsageError
 from pipeline.schema.events import Events, SensorSize, make_events
+from pipeline.sources.gesture_labels import (
+    GESTURE_CLASSES,
+    cut_intervals,
+    labelled_recordings,
+    labels_of,
+    read_gesture_labels,
+    read_trials,
+)
 
 Counts = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
@@ -89,15 +97,22 @@ def split_by_group(clips: ClipSet, share: float, seed: int) -> tuple[list[int], 
 
 
 def load_clips(data: str, binning: Binning, progress: Progress | None = None) -> ClipSet:
-    """Clips named by `data`: `synthetic:gestures[?clips=..&seed=..]`, an npz of labelled clips, or a folder per label."""
+    """Clips named by `data`: `synthetic:gestures[?clips=..&seed=..]`, an npz of labelled clips, or a folder of recordings.
+
+    The folder has one folder per label, or recordings with `_labels.csv` beside them as in DVS128 Gesture; of these a list such
+    as `trials_to_train.txt` names a part.
+    """
     if data.startswith("synthetic:"):
         return _from_simulator(data.removeprefix("synthetic:"), binning, progress)
     if data.startswith("tonic:"):
         raise UsageError(f"{data}: tonic data sets are not built yet in this version; use a folder, an npz or synthetic:")
     path = Path(data)
     if path.is_dir():
-        return _from_folder(path, binning, progress)
+        labelled = labelled_recordings(path)
+        return _from_labelled(labelled, binning, progress) if labelled else _from_folder(path, binning, progress)
     if path.is_file():
+        if path.name.startswith("trials_") and path.suffix == ".txt":
+            return _from_labelled(read_trials(path), binning, progress)
         return _from_npz(path, binning, progress)
     raise InputError(f"{data}: no such folder or file; DATA is a folder of recordings per label, an npz, or synthetic:gestures")
 
@@ -193,6 +208,23 @@ def _from_folder(folder: Path, binning: Binning, progress: Progress | None) -> C
     if not recordings:
         raise InputError(f"{folder}: no recordings; expected one folder per label with recordings inside")
     return from_recordings(recordings, binning, progress)
+
+
+def _from_labelled(recordings: Sequence[Path], binning: Binning, progress: Progress | None) -> ClipSet:
+    """Clips of recordings with labels beside them; all recordings of a person (`user01_led` is of user01) are one group."""
+    from pipeline.sources.registry import open_recording
+
+    def pieces() -> Iterator[tuple[str, str, Counts]]:
+        for done, path in enumerate(recordings):
+            intervals = read_gesture_labels(labels_of(path))
+            with open_recording(path) as source:
+                for interval, events in cut_intervals(source.packets(), intervals):
+                    for clip in clips_of(events, source.info.sensor_size, binning):
+                        yield interval.label, path.stem.partition("_")[0], clip
+            if progress is not None:
+                progress(done + 1, len(recordings))
+
+    return _gather(pieces(), GESTURE_CLASSES)
 
 
 def _from_npz(path: Path, binning: Binning, progress: Progress | None) -> ClipSet:

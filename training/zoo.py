@@ -17,7 +17,7 @@ from training.real_sets import EXPERIMENTS, Experiment, run
 
 # About the same width and two blocks everywhere, on frames of 32x32 pixels that the stems halve three times. SpikingResformer
 # works on whole frames in its first stage and is narrower for it.
-_FLAT: dict[str, Any] = {"dim": 64, "depth": 2, "n_heads": 4, "pools": "0111"}
+_FLAT: dict[str, Any] = {"dim": 64, "depth": 2, "n_heads": 4, "pools": "1110"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "spikformer": _FLAT,
     "tim": {**_FLAT, "lif": {"detach_membrane": False}},
@@ -26,7 +26,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "spikingresformer": {"dim": (8, 16, 32), "depth": (1, 1, 1), "n_heads": (1, 2, 4), "group_size": 8, "neuron": "lif"},
 }
 SEEDS = {"poker": [0, 1, 2], "nmnist": [0]}
-_EPOCHS = {"poker": 60, "nmnist": 12}
+_EPOCHS = {"poker": 40, "nmnist": 20}
 
 
 def experiment_of(network: str, name: str) -> Experiment:

@@ -3,7 +3,11 @@
 import importlib.util
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
+
+from app.reading import AS_IT_IS, WHOLE, Reading, Span
+from app.source_options import ReadingFlags, SpanFlags
 
 
 def demo(*, headless: bool = False) -> int:
@@ -27,15 +31,13 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
     *,
     speed: str | None = None,
     loop: bool | None = None,
-    start: str | None = None,
-    end: str | None = None,
+    span: SpanFlags = WHOLE,
+    reading: ReadingFlags = AS_IT_IS,
     headless: bool = False,
     json: bool = False,
     network: str | None = None,
     readout: str | None = None,
     publish: str | None = None,
-    chip: str | None = None,
-    stream: int | None = None,
 ) -> int:
     """Replay a recording through the recogniser, as if it happened now.
 
@@ -47,10 +49,6 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
         Factor such as 0.5 or 2, or max for as fast as possible; 1 by default.
     loop
         Begin again at the end.
-    start
-        Where to begin, after the first event (1.5s, 200ms).
-    end
-        Where to end, after the first event.
     headless
         Print labels instead of opening a window.
     json
@@ -61,10 +59,6 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
         running (a decision every bin) or window (the published network, every T bins).
     publish
         Also publish on this address, such as tcp://127.0.0.1:5556.
-    chip
-        Sensor of a recording that does not name its own: dvs128, davis346, gen41, or WIDTHxHEIGHT where the format allows.
-    stream
-        Event stream of an AEDAT 4 file that has several.
     """
     from app.config import Settings, load_settings, override
     from app.printer import LabelPrinter
@@ -72,7 +66,7 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
 
     given = load_settings()
     tree = {
-        "source": override(given.source, uri=file, speed=speed, loop=loop, start=start, end=end, chip=chip, stream=stream),
+        "source": override(given.source, uri=file, speed=speed, loop=loop, **_given(span), **_given(reading)),
         "recogniser": override(given.recogniser, network=network, readout=readout),
         "publish": override(given.publish, url=publish),
     }
@@ -130,6 +124,11 @@ def view(url: str = "tcp://127.0.0.1:5556") -> int:
     from gui.window import open_window
 
     return open_window(url, title=f"Saccade: {url}")
+
+
+def _given(flags: Span | Reading) -> dict[str, object]:
+    """The flags that were given; the others leave the configuration file its word."""
+    return {name: value for name, value in asdict(flags).items() if value is not None}
 
 
 def _has_window() -> bool:

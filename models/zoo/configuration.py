@@ -3,12 +3,44 @@
 Nothing here knows a network; a configuration calls what applies to it from its own `check(name)`.
 """
 
+from typing import TypeAlias, TypeVar
+
 from models.functional import LIFParameters
 from models.surrogate import SURROGATES
 from pipeline.schema.errors import ConfigurationError
 
 # Far beyond every published network, and small enough that a mistyped number cannot ask for the whole memory.
 _MOST = 4096
+
+
+T = TypeVar("T")
+
+# One value for all layers of a network, or one for each.
+PerLayer: TypeAlias = T | tuple[T, ...]
+
+
+def layer_values(values: PerLayer[T], depth: int) -> tuple[T, ...]:
+    """One value for each of `depth` layers."""
+    return values if isinstance(values, tuple) else (values,) * depth
+
+
+def check_layers(name: str, dim: int, depth: int, n_heads: PerLayer[int], mlp_ratio: PerLayer[float]) -> None:
+    """As many heads and ratios as layers, where they differ; `dim` divides into the heads of each layer."""
+    for setting, values in {"n_heads": n_heads, "mlp_ratio": mlp_ratio}.items():
+        check_length(name, depth, setting, values)
+    for heads in layer_values(n_heads, depth):
+        check_dim(name, dim, heads, 8)
+    for ratio in layer_values(mlp_ratio, depth):
+        if not 1 <= dim * ratio <= _MOST * _MOST:
+            raise ConfigurationError(f"{name}: mlp_ratio {ratio} gives no number of channels for dim {dim}")
+
+
+def check_length(name: str, depth: int, setting: str, values: PerLayer[T]) -> None:
+    """One value, or as many as there are layers."""
+    if isinstance(values, tuple) and len(values) != depth:
+        raise ConfigurationError(
+            f"{name}: {setting} has {len(values)} values for depth {depth}; give one, or one for each layer"
+        )
 
 
 def check_counts(name: str, **counts: int) -> None:
@@ -45,5 +77,6 @@ def check_lif(name: str, lif: LIFParameters) -> None:
         raise ConfigurationError(
             f"{name}: a neuron needs tau >= 1, v_threshold > 0 and alpha > 0, not {lif.tau}, {lif.v_threshold}, {lif.alpha}"
         )
+    check_counts(name, n_levels=lif.n_levels)
     if lif.surrogate not in SURROGATES:
         raise ConfigurationError(f"{name}: no surrogate gradient {lif.surrogate!r}; there are: {', '.join(SURROGATES)}")

@@ -6,12 +6,16 @@ Convolutions and batch norms act on the folded batch T B; only LIF layers see th
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from torch import Tensor, nn
 
 from models.functional import LIFParameters
-from models.neuron import LIF, Memory, SpikingNetwork, State, name_memories
+from models.neuron import LIF, Memory, Neuron, SpikingNetwork, State, name_memories, neuron_layer
 from models.zoo.configuration import check_counts, check_dim, check_lif, check_pools, check_size
+from pipeline.schema.errors import ConfigurationError
+
+Attention = Literal["ssa", "token", "channel", "lidiff"]
 
 # Builds what stands between the Q neurons and the product (models/zoo/tim.py): (T, B, n_heads, N, D) to the same shape.
 Interaction = Callable[[], nn.Module]
@@ -21,7 +25,9 @@ Interaction = Callable[[], nn.Module]
 class SpikformerConfiguration:
     """Spikformer for event frames. `size` is (width, height); `pools` marks the stem stages that halve the map.
 
-    The published DVS network is dim 256, depth 2, 16 heads, pools 1111 (stride 16), scale 0.25.
+    The published DVS network is dim 256, depth 2, 16 heads, pools 1111 (stride 16), scale 0.25. The image networks have
+    scale 0.125; those for CIFAR pools 0011 and `qkv_bias`. Attention other than `ssa` is borrowed (models/zoo/qkformer.py), and
+    has neither scale nor biases of queries and keys.
     """
 
     dim: int = 256
@@ -32,8 +38,10 @@ class SpikformerConfiguration:
     in_channels: int = 2
     size: tuple[int, int] = (128, 128)
     pools: str = "1111"
+    attention: Attention = "ssa"
     scale: float = 0.25
     attention_threshold: float = 0.5
+    qkv_bias: bool = False
     projection_bias: bool = True
     lif: LIFParameters = field(default_factory=LIFParameters)
 
@@ -59,11 +67,13 @@ class SpikformerConfiguration:
         check_pools(name, self.pools)
         check_counts(name, depth=self.depth, n_classes=self.n_classes, in_channels=self.in_channels, mlp_ratio=self.mlp_ratio)
         check_lif(name, self.lif)
+        if self.attention != "ssa" and self.qkv_bias:
+            raise ConfigurationError(f"{name}: attention {self.attention} has no biases of queries and keys; drop qkv_bias")
 
 
-def classifier(dim: int, n_classes: int) -> nn.Linear:
+def classifier(dim: int, n_classes: int, kind: type[nn.Linear] = nn.Linear) -> nn.Linear:
     """Linear head as all networks of this family begin with it: truncated normal weights of 0.02, bias 0."""
-    head = nn.Linear(dim, n_classes)
+    head = kind(dim, n_classes)
     nn.init.trunc_normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)
     return head
@@ -77,13 +87,13 @@ def folded(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 class ConvolutionNeuron(nn.Module):
-    """3x3 convolution without bias, BN, LIF, and a max-pool where asked: (T, B, C, H, W) to (T, B, C', H', W')."""
+    """3x3 convolution without bias, BN, neuron, and a max-pool where asked: (T, B, C, H, W) to (T, B, C', H', W')."""
 
-    def __init__(self, in_channels: int, out_channels: int, lif: LIFParameters, *, pool: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, lif: LIFParameters, *, pool: bool, neuron: Neuron = "lif") -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(out_channels)
-        self.lif = LIF(lif)
+        self.lif = neuron_layer(neuron, lif)
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if pool else None
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
@@ -108,22 +118,26 @@ class TokenNeuron(nn.Module):
 
 
 class SpikingPatchSplitting(nn.Module):
-    """Stem (paper section 3.3): four convolution stages, then a relative position embedding added as spikes."""
+    """Stem (paper section 3.3): four convolution stages, then a relative position embedding added as spikes.
 
-    def __init__(self, in_channels: int, dim: int, pools: str, lif: LIFParameters) -> None:
+    The first three stages go by `stem_dim` where it is given (models/zoo/autospikformer.py).
+    """
+
+    def __init__(self, in_channels: int, dim: int, pools: str, lif: LIFParameters, *, stem_dim: int | None = None) -> None:
         super().__init__()
-        widths = [in_channels, dim // 8, dim // 4, dim // 2, dim]
+        full = dim if stem_dim is None else stem_dim
+        widths = [in_channels, full // 8, full // 4, full // 2, dim]
         self.stages = nn.ModuleList(
             ConvolutionNeuron(widths[i], widths[i + 1], lif, pool=pools[i] == "1") for i in range(len(pools))
         )
         self.rpe = ConvolutionNeuron(dim, dim, lif, pool=False)
 
-    def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        """Spike counts 0..2, (T, B, C, N), of event counts (T, B, 2, H, W)."""
+    def forward(self, x: Tensor, memory: Memory, *, on_map: bool = False) -> Tensor:
+        """Spike counts 0..2, (T, B, C, N), of event counts (T, B, 2, H, W); with `on_map`, (T, B, C, H', W')."""
         for stage in self.stages:
             x = stage(x, memory)  # (T, B, C_i, H_i, W_i)
         x = x + self.rpe(x, memory)
-        return x.flatten(3)  # (T, B, C, N)
+        return x if on_map else x.flatten(3)
 
 
 class SpikingProduct(nn.Module):
@@ -157,9 +171,9 @@ class SpikingSelfAttention(nn.Module):
         super().__init__()
         dim, lif = configuration.dim, configuration.lif
         self.n_heads, self.scale = configuration.n_heads, configuration.scale
-        self.q = TokenNeuron(dim, dim, lif, bias=False)
-        self.k = TokenNeuron(dim, dim, lif, bias=False)
-        self.v = TokenNeuron(dim, dim, lif, bias=False)
+        self.q = TokenNeuron(dim, dim, lif, bias=configuration.qkv_bias)
+        self.k = TokenNeuron(dim, dim, lif, bias=configuration.qkv_bias)
+        self.v = TokenNeuron(dim, dim, lif, bias=configuration.qkv_bias)
         self.tim = None if interaction is None else interaction()
         self.product = SpikingProduct()
         self.lif = LIF(replace(lif, v_threshold=configuration.attention_threshold))
@@ -182,10 +196,11 @@ class SpikingSelfAttention(nn.Module):
 class SpikingMLP(nn.Module):
     """Two token layers, C to mlp_ratio C to C, each followed by LIF (paper section 3.2)."""
 
-    def __init__(self, dim: int, mlp_ratio: int, lif: LIFParameters) -> None:
+    def __init__(self, dim: int, mlp_ratio: float, lif: LIFParameters) -> None:
         super().__init__()
-        self.fc1 = TokenNeuron(dim, dim * mlp_ratio, lif, bias=True)
-        self.fc2 = TokenNeuron(dim * mlp_ratio, dim, lif, bias=True)
+        hidden = int(dim * mlp_ratio)
+        self.fc1 = TokenNeuron(dim, hidden, lif, bias=True)
+        self.fc2 = TokenNeuron(hidden, dim, lif, bias=True)
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """Spikes (T, B, C, N)."""
@@ -207,25 +222,31 @@ class ResidualBlock(nn.Module):
         return out
 
 
+def attention_of(configuration: SpikformerConfiguration, interaction: Interaction | None) -> nn.Module:
+    """The attention that `configuration` names."""
+    if configuration.attention == "ssa":
+        return SpikingSelfAttention(configuration, interaction)
+    from models.zoo.qkformer import query_key_attention  # late: it builds on the layers above
+
+    return query_key_attention(configuration, configuration.attention)
+
+
 class Block(ResidualBlock):
     """Encoder block (paper eq. 5-6): SSA, then MLP, on integer spike counts (T, B, C, N)."""
 
     def __init__(self, configuration: SpikformerConfiguration, interaction: Interaction | None = None) -> None:
         super().__init__(
-            SpikingSelfAttention(configuration, interaction),
+            attention_of(configuration, interaction),
             SpikingMLP(configuration.dim, configuration.mlp_ratio, configuration.lif),
         )
 
 
-class Spikformer(SpikingNetwork):
-    """The whole network; `interaction` builds what stands between Q and the product in each block (none here, TIM in `tim`)."""
+class TokenTransformer(SpikingNetwork):
+    """A stem, `blocks` on tokens (T, B, C, N), and a head on their mean."""
 
-    def __init__(self, configuration: SpikformerConfiguration, interaction: Interaction | None = None) -> None:
+    def __init__(self, stem: nn.Module, blocks: list[ResidualBlock], head: nn.Linear) -> None:
         super().__init__()
-        self.configuration = configuration
-        self.stem = SpikingPatchSplitting(configuration.in_channels, configuration.dim, configuration.pools, configuration.lif)
-        self.blocks = nn.ModuleList(Block(configuration, interaction) for _ in range(configuration.depth))
-        self.head = classifier(configuration.dim, configuration.n_classes)
+        self.stem, self.blocks, self.head = stem, nn.ModuleList(blocks), head
         name_memories(self)
 
     def run(self, x: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -235,3 +256,15 @@ class Spikformer(SpikingNetwork):
         for block in self.blocks:
             x = block(x, memory)
         return self.head(x.mean(dim=3)), memory.new
+
+
+class Spikformer(TokenTransformer):
+    """The whole network; `interaction` builds what stands between Q and the product in each block (none here, TIM in `tim`)."""
+
+    def __init__(self, configuration: SpikformerConfiguration, interaction: Interaction | None = None) -> None:
+        super().__init__(
+            SpikingPatchSplitting(configuration.in_channels, configuration.dim, configuration.pools, configuration.lif),
+            [Block(configuration, interaction) for _ in range(configuration.depth)],
+            classifier(configuration.dim, configuration.n_classes),
+        )
+        self.configuration = configuration

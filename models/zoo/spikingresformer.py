@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from models.functional import LIFParameters
-from models.neuron import LIF, PLIF, Memory, SpikingNetwork, State, name_memories
+from models.neuron import Memory, Neuron, SpikingNetwork, State, name_memories, neuron_layer
 from models.zoo.configuration import check_counts, check_dim, check_lif, check_size
 from models.zoo.sdt import Projection
-from models.zoo.spikformer import ResidualBlock
+from models.zoo.spikformer import ResidualBlock, folded
 from pipeline.schema.errors import ConfigurationError
 
-Neuron = Literal["lif", "plif"]
 Three = tuple[int, int, int]
 
 # How much of a firing rate is kept when a new batch is seen (the released code's value).
@@ -29,11 +28,12 @@ _MOMENTUM = 0.999
 
 @dataclass(frozen=True, slots=True)
 class SpikingResformerConfiguration:
-    """SpikingResformer for event frames; `dim`, `depth`, `n_heads` and `patch` have one number for each stage.
+    """SpikingResformer; `dim`, `depth`, `n_heads` and `patch` have one number for each stage.
 
     The default is the published DVS128 Gesture network (2.71 M parameters); Ti* for CIFAR10-DVS has dim 64, 192, 384, neuron
-    lif and group_size 64. `in_channels` are those of the frames; the network adds their sum as one more. `group_size` is the
-    number of channels that a group of the feed-forward's 3x3 convolution sees.
+    lif and group_size 64. `in_channels` are those of the frames; for events, the network adds their sum as one more
+    (`sum_channel`). `prologue` `image` quarters the map before the first stage. `group_size` is the number of channels that a
+    group of the feed-forward's 3x3 convolution sees.
     """
 
     dim: Three = (32, 96, 192)
@@ -45,15 +45,17 @@ class SpikingResformerConfiguration:
     n_classes: int = 11
     in_channels: int = 2
     size: tuple[int, int] = (64, 64)
+    sum_channel: bool = True
+    prologue: Literal["plain", "image"] = "plain"
     neuron: Neuron = "plif"
     lif: LIFParameters = field(default_factory=lambda: LIFParameters(surrogate="atan", alpha=2.0))
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
-        """Width and height of each stage's map: as the frames, then halved and rounded up."""
+        """Width and height of each stage's map: as the prologue leaves them, then halved and rounded up."""
         width, height = self.size
-        half, quarter = ((width + 1) // 2, (height + 1) // 2), ((width + 3) // 4, (height + 3) // 4)
-        return self.size, half, quarter
+        first = 4 if self.prologue == "image" else 1
+        return tuple((-(-width // n), -(-height // n)) for n in (first, 2 * first, 4 * first))
 
     def check(self, name: str) -> None:
         """ConfigurationError where network `name` cannot be built like this."""
@@ -77,11 +79,6 @@ class SpikingResformerConfiguration:
         check_lif(name, self.lif)
         if self.neuron == "plif" and self.lif.tau <= 1.0:
             raise ConfigurationError(f"{name}: neuron plif needs tau above 1, not {self.lif.tau}")
-
-
-def neuron_layer(neuron: Neuron, lif: LIFParameters) -> LIF:
-    """Layer of neurons whose leak is fixed, or learned."""
-    return PLIF(lif) if neuron == "plif" else LIF(lif)
 
 
 class CurrentProduct(nn.Module):
@@ -211,7 +208,19 @@ class SpikingResformer(SpikingNetwork):
         super().__init__()
         self.configuration = configuration
         dim = configuration.dim
-        self.prologue = Projection(nn.Conv2d(configuration.in_channels + 1, dim[0], kernel_size=3, padding=1, bias=False))
+        self.sum_channel, is_image = configuration.sum_channel, configuration.prologue == "image"
+        kernel, stride = (7, 2) if is_image else (3, 1)
+        self.prologue = Projection(
+            nn.Conv2d(
+                configuration.in_channels + int(self.sum_channel),
+                dim[0],
+                kernel,
+                stride=stride,
+                padding=kernel // 2,
+                bias=False,
+            )
+        )
+        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if is_image else nn.Identity()
         self.stages = nn.ModuleList(Stage(configuration, i) for i in range(len(dim)))
         self.head = CurrentLinear(dim[-1], configuration.n_classes, bias=False)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
@@ -220,7 +229,9 @@ class SpikingResformer(SpikingNetwork):
     def run(self, x: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """T bins of B streams: event counts (T, B, 2, H, W) and state to (logits (T, B, K), new state)."""
         memory = Memory(state)
-        x = self.prologue(torch.cat([x, x.sum(dim=2, keepdim=True)], dim=2))  # OFF, ON and their sum
+        if self.sum_channel:
+            x = torch.cat([x, x.sum(dim=2, keepdim=True)], dim=2)  # OFF, ON and their sum
+        x = folded(self.pool, self.prologue(x))
         for stage in self.stages:
             x = stage(x, memory)
         return self.head(x.mean(dim=(3, 4))), memory.new

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from models.functional import LIFParameters
 from models.neuron import LIF, Memory
 from models.zoo.spikformer import Spikformer, SpikformerConfiguration
+from pipeline.schema.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class TIMConfiguration(SpikformerConfiguration):
     tim_in_threshold: float = 0.3
     tim_out_threshold: float = 0.5
     lif: LIFParameters = field(default_factory=lambda: LIFParameters(detach_membrane=True))
+
+    def check(self, name: str) -> None:
+        """As Spikformer's; the interaction stands in self-attention alone."""
+        SpikformerConfiguration.check(self, name)  # super() does not survive slots
+        if self.attention != "ssa":
+            raise ConfigurationError(f"{name}: temporal interaction needs attention ssa, not {self.attention}")
 
     def released(self) -> "TIMConfiguration":
         """The same network with every threshold at 1.0, as the released code really runs."""

@@ -9,8 +9,10 @@ import numpy as np
 
 from pipeline.schema.errors import UsageError
 from pipeline.schema.events import Events, SensorSize
+from pipeline.sinks.clock32 import TURN_US, check_times
 from pipeline.sinks.file import FileSink
-from pipeline.sources.aedat2 import DAVIS, DVS128, END_OF_HEADER, MAGIC, AddressLayout
+from pipeline.sources.aedat2 import END_OF_HEADER, MAGIC
+from pipeline.sources.aer import DAVIS, DVS128, AddressLayout
 
 _CHIPS: dict[SensorSize, tuple[str, AddressLayout]] = {
     SensorSize(128, 128): ("ch.unizh.ini.jaer.chip.retina.DVS128", DVS128),
@@ -26,8 +28,6 @@ _HEADER = (
     "# AEChip: {chip}\r\n"
     "{end}\r\n"
 )
-_TURN_US = 1 << 32
-_HALF_TURN_US = 1 << 31
 
 
 class Aedat2Sink(FileSink):
@@ -43,19 +43,7 @@ class Aedat2Sink(FileSink):
         self._put(_HEADER.format(magic=MAGIC.decode(), chip=chip, end=END_OF_HEADER.decode()).encode())
 
     def _check_times(self, events: Events) -> None:
-        t = events["t"]
-        if self._last_us is None and not 0 <= int(t[0]) < _TURN_US:
-            raise UsageError(
-                f"AEDAT 2.0 has 32 bits for microseconds and cannot begin at {int(t[0])} us; shift the times with --from-zero, "
-                "or write aedat3 or aedat4"
-            )
-        steps = np.diff(t, prepend=t[0] if self._last_us is None else self._last_us)
-        lost = np.flatnonzero((steps >= _HALF_TURN_US) & (t >= _TURN_US))
-        if lost.size:
-            gap_s = int(steps[lost[0]]) // 1_000_000
-            raise UsageError(
-                f"AEDAT 2.0 cannot tell a pause of {gap_s} s once its 32-bit clock has turned; write aedat3 or aedat4"
-            )
+        check_times(events["t"], self._last_us, "AEDAT 2.0", "aedat3 or aedat4")
 
     def _encode(self, events: Events) -> None:
         layout, (width, height) = self._layout, self._sensor_size
@@ -63,5 +51,5 @@ class Aedat2Sink(FileSink):
         address = (width - 1 - x) << layout.x_shift | (height - 1 - y) << layout.y_shift | (p ^ layout.p_flip) << layout.p_shift
         records = np.empty((events.size, 2), dtype=">u4")
         records[:, 0] = address
-        records[:, 1] = events["t"] % _TURN_US
+        records[:, 1] = events["t"] % TURN_US
         self._put(records.tobytes())

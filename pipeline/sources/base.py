@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
-from pipeline.schema.events import Events, SensorSize
+from pipeline.schema.events import Events, SensorSize, Triggers
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +68,27 @@ class EventSource(Protocol):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close."""
+        ...
+
+
+@runtime_checkable
+class RecordedSource(EventSource, Protocol):
+    """An event source that can be read again, from any time on: a file, a part of one, or either behind filters."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the recording."""
+        ...
+
+    @property
+    def n_bytes_read(self) -> int:
+        """How far reading has come, of `n_bytes`; for progress bars."""
+        ...
+
+    def packets(self, start_us: int | None = None, end_us: int | None = None) -> Iterator[Events]:
+        """Event packets of the sensor times `[start_us, end_us)`; without bounds, from the first event to the last."""
+        ...
+
+    def take_triggers(self) -> Triggers:
+        """The external triggers met since the last call; asked for after each packet."""
         ...

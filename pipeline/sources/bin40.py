@@ -61,15 +61,18 @@ class Bin40Source(FileSource):
         if self._is_measured:
             width, height = self._info.sensor_size
             self._note(f"the file names no sensor size; {width}x{height} pixels is what its events need")
-        self._handle.seek(0)
-        block = np.empty(_BLOCK_RECORDS * RECORD_BYTES, dtype=np.uint8)
         n_overflows = n_ragged = 0
+        if self._begin is not None:
+            (n_overflows,) = self._begin.state
+        self._handle.seek(self._begin.position if self._begin is not None else 0)
+        block = np.empty(_BLOCK_RECORDS * RECORD_BYTES, dtype=np.uint8)
         while n_read := self._read_into(block):
             n_ragged = n_read % RECORD_BYTES
             records = block[: n_read - n_ragged].reshape(-1, RECORD_BYTES)
             events, out = allocate(len(records))
             n, n_overflows, self._state = _decode(records, out, self._info.sensor_size, n_overflows, self._state)
             yield events[:n]
+            self._mark(self._handle.tell(), n_overflows)
         if self.n_bytes < RECORD_BYTES:
             self._note_header_only()
         if n_ragged:

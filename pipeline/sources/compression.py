@@ -9,8 +9,9 @@ from pipeline.schema.errors import InputError
 
 Method = Literal["none", "lz4", "zstd"]
 
-# Larger than any packet that cameras or writers make (1 MiB and below), small enough that a forged one cannot fill the memory.
-MAX_UNPACKED_BYTES = 1 << 27
+# Larger than any packet that cameras or writers make (1 MiB and below), small enough that a forged one, of which pieces and
+# whole may exist at once, costs no more than 64 MB.
+MAX_UNPACKED_BYTES = 1 << 25
 _STEP_BYTES = 1 << 20
 _LZ4_LEVEL = 0
 _ZSTD_LEVEL = 3

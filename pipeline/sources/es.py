@@ -39,9 +39,10 @@ class EventStreamSource(FileSource):
         super().__init__(path, SourceInfo(name, "Event Stream", f"{version} dvs", size), handle)
 
     def _decode(self) -> Iterator[Events]:
-        self._handle.seek(HEADER_BYTES)
-        # time begins at 0 and is kept in the state: it is the sum of all steps
-        self._state = DecodeState(last_us=0)
+        if self._begin is None:
+            # time begins at 0 and is kept in the state: it is the sum of all steps
+            self._state = DecodeState(last_us=0)
+        self._handle.seek(HEADER_BYTES if self._begin is None else self._begin.position)
         block = np.empty(BLOCK_BYTES + _EVENT_BYTES, dtype=np.uint8)
         n_total = n_left = 0
         while n_read := self._read_into(block[n_left : n_left + BLOCK_BYTES]):
@@ -52,7 +53,8 @@ class EventStreamSource(FileSource):
             n_left = n_bytes - n_used
             block[:n_left] = block[n_used:n_bytes].copy()
             yield events[:n]
-        if n_total == 0:
+            self._mark(self._handle.tell() - n_left)
+        if n_total == 0 and self._begin is None:
             self._note_header_only()
         if n_left:
             self._note_cut(n_left, "the last event is cut off")

@@ -1,7 +1,8 @@
 """EVT2, the 32-bit words of Prophesee cameras. Knows no file header.
 
-Little-endian words, type in bits 31-28: 0 and 1 are OFF and ON events {time low 27-22, x 21-11, y 10-0}, 8 is TIME_HIGH {27-0};
-t = TIME_HIGH * 64 + time low, in us. All other words (triggers, IMU, monitor words and what continues them) are stepped over.
+Little-endian words, type in bits 31-28: 0 and 1 are OFF and ON events {time low 27-22, x 21-11, y 10-0}, 8 is TIME_HIGH {27-0},
+0xA an external trigger {time low 27-22, id 12-8, value 0}; t = TIME_HIGH * 64 + time low, in us. All other words (IMU, monitor
+words and what continues them) are stepped over.
 """
 
 from typing import NamedTuple
@@ -10,16 +11,22 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pipeline.schema.events import Events, SensorSize
-from pipeline.sources.file import BLOCK_BYTES
-from pipeline.sources.ordering import FELL, HELD, IMPOSSIBLE, LEAP_US, NO_RESET, DecodeState, allocate, order
+from pipeline.schema.events import SensorSize
+from pipeline.sources.ordering import LEAP_US, DecodeState, move_to, signed
+from pipeline.sources.words import SLACK, WordDecoder, Yield, place, place_trigger, settle
 
-ON, TIME_HIGH = 0x1, 0x8
+OFF, ON, TIME_HIGH, TRIGGER = 0x0, 0x1, 0x8, 0xA
 LOW_BITS = 6
 TIME_HIGH_MASK = (1 << 28) - 1
+TURN_US = 1 << 34
 # The camera's clock has turned when it falls by all of its range but 10 ms; a smaller fall is disorder or a restart.
-_TURN_STEPS = (1 << 28) - (10_000 >> LOW_BITS)
-_TURN_US = 1 << 34
+TURN_STEPS = (1 << 28) - (10_000 >> LOW_BITS)
+# Compiled code turns to floating point where it meets signed and unsigned words, so that these are all unsigned. Steps of
+# TIME_HIGH up to the longest (a minute) are nothing unusual.
+_ONE, _TWO, _LONGEST_STEP = np.uint64(1), np.uint64(2), np.uint64(1 << 20)
+_KIND, _LOW, _X, _Y, _P = np.uint64(28), np.uint64(22), np.uint64(11), np.uint64(16), np.uint64(32)
+_TIME_HIGH, _HIGH_MASK, _TICK_BITS = np.uint64(TIME_HIGH), np.uint64(TIME_HIGH_MASK), np.uint64(LOW_BITS)
+_LOW_MASK, _PLACE_MASK = np.uint64(0x3F), np.uint64(0x7FF)
 
 
 class Clock(NamedTuple):
@@ -30,66 +37,98 @@ class Clock(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def tick(new: int, high: int, turned_us: int) -> tuple[int, int]:
-    """A TIME_HIGH of 28 bits after `high` as (TIME_HIGH, whole turns in us); also for a late word from before the turn."""
-    if high >= 0 and high - new >= _TURN_STEPS:
-        return new, turned_us + _TURN_US
-    if turned_us > 0 and new - high >= _TURN_STEPS:
-        return new, turned_us - _TURN_US
+def tick(new: int, high: int, turned_us: int, turn_steps: int) -> tuple[int, int]:
+    """A TIME_HIGH of 28 bits after `high` as (TIME_HIGH, whole turns in us); also for a late word from before the turn.
+
+    A fall by `turn_steps` or more is a turn.
+    """
+    if high >= 0 and high - new >= turn_steps:
+        return new, turned_us + TURN_US
+    if turned_us > 0 and new - high >= TURN_STEPS:
+        return new, turned_us - TURN_US
     return new, turned_us
 
 
 @njit(cache=True, nogil=True)
+def _stride(
+    words: npt.NDArray[np.uint32],
+    start: int,
+    out: npt.NDArray[np.uint64],
+    n: int,
+    sensor_size: SensorSize,
+    clock: Clock,
+    before: tuple[int, int],
+) -> tuple[int, int, Clock, int]:
+    """Go through events inside the sensor and rising times, up to the first word that is anything else.
+
+    `before` are the last time delivered and the shift in force. Gives where it stopped, the events written, the clock and the
+    last time delivered.
+    """
+    last, base = np.uint64(before[0]), np.uint64(clock.turned_us + (clock.high << LOW_BITS) + before[1])
+    width, height, high = np.uint64(sensor_size.width), np.uint64(sensor_size.height), np.uint64(clock.high)
+    slot, at = np.uint64(2 * n), np.uint64(start)
+    end = np.uint64(max(start, min(words.size, start + out.size // 2 - n - SLACK)))
+    while at < end:
+        word = np.uint64(words[at])
+        kind = word >> _KIND
+        if kind == _TIME_HIGH:
+            step = (word & _HIGH_MASK) - high  # a step back is a very long one here
+            if step > _LONGEST_STEP:
+                break
+            high += step
+            base += step << _TICK_BITS
+            at += _ONE
+            continue
+        x, y, t = (word >> _X) & _PLACE_MASK, word & _PLACE_MASK, base + ((word >> _LOW) & _LOW_MASK)
+        if (kind > _ONE) | (x >= width) | (y >= height) | (t < last):
+            break
+        out[slot] = x | (y << _Y) | (kind << _P)
+        out[slot + _ONE] = last = t
+        slot += _TWO
+        at += _ONE
+    return signed(at), signed(slot >> _ONE), Clock(signed(high), clock.turned_us), signed(last)
+
+
+@njit(cache=True, nogil=True)
 def _decode(
-    words: npt.NDArray[np.int32], out: npt.NDArray[np.uint64], sensor_size: SensorSize, clock: Clock, state: DecodeState
-) -> tuple[int, int, Clock, DecodeState]:
-    """Words, int32 (n,) so that shifts stay signed, to events; gives how many were written and how many had no time."""
-    last, shift, n_backward, n_jumps, n_outside, n_impossible = state
-    high, turned = clock
-    n = n_unplaced = 0
-    for word in words:
-        kind = (word >> 28) & 0xF
+    words: npt.NDArray[np.uint32],
+    out: npt.NDArray[np.uint64],
+    triggers: npt.NDArray[np.int64],
+    sensor_size: SensorSize,
+    clock: Clock,
+    state: DecodeState,
+) -> tuple[Yield, Clock, DecodeState]:
+    """Words to events (`out`, flat, two slots each) and triggers, until the words end or room is short."""
+    at = n = n_triggers = n_unplaced = 0
+    while at < words.size and n + SLACK <= out.size // 2 and n_triggers < triggers.shape[0]:
+        next_us = clock.turned_us + ((clock.high + 1) << LOW_BITS) + state.shift_us
+        if clock.high >= 0 and 0 <= state.last_us <= next_us <= state.last_us + LEAP_US:
+            at, n, clock, last = _stride(words, at, out, n, sensor_size, clock, (state.last_us, state.shift_us))
+            state = move_to(last, state)
+            if at == words.size:
+                break
+        word = signed(np.uint64(words[at]))
+        at += 1
+        kind = word >> 28
+        t = clock.turned_us + (clock.high << LOW_BITS) + ((word >> 22) & 0x3F)
         if kind == TIME_HIGH:
-            high, turned = tick(word & TIME_HIGH_MASK, high, turned)
-        if kind > ON:
-            continue
-        if high < 0:
+            clock = Clock(*tick(word & TIME_HIGH_MASK, clock.high, clock.turned_us, TURN_STEPS))
+        elif kind <= ON and clock.high < 0:
             n_unplaced += 1
-            continue
-        x = (word >> 11) & 0x7FF
-        y = word & 0x7FF
-        if x >= sensor_size.width or y >= sensor_size.height:
-            n_outside += 1
-            continue
-        t = turned + (high << LOW_BITS) + ((word >> 22) & 0x3F) + shift
-        if not last <= t <= last + LEAP_US:
-            t, shift, verdict = order(t - shift, last, shift, NO_RESET)
-            n_backward += verdict == HELD
-            n_jumps += verdict == FELL
-            n_impossible += verdict == IMPOSSIBLE
-            if verdict == IMPOSSIBLE:
-                continue
-        last = t
-        out[n, 0] = x | (y << 16) | (kind << 32)
-        out[n, 1] = t
-        n += 1
-    return n, n_unplaced, Clock(high, turned), DecodeState(last, shift, n_backward, n_jumps, n_outside, n_impossible)
+        elif kind <= ON:
+            pixel = (word >> 11) & 0x7FF | (word & 0x7FF) << 16 | kind << 32
+            inside, state = settle(pixel, 1, t, sensor_size, state)
+            n = signed(place(out, np.uint64(2 * n), np.uint64(inside), np.uint64(pixel), np.uint64(state.last_us))) >> 1
+        elif kind == TRIGGER and clock.high >= 0:
+            n_triggers = place_trigger(triggers, n_triggers, t, ((word >> 8) & 0x1F, word & 1), state)
+    return Yield(at, n, n_triggers, n_unplaced), clock, state
 
 
-class Evt2Decoder:
-    """EVT2 blocks to events; keeps the camera's clock between blocks. `n_unplaced` events came before the first time word."""
+class Evt2Decoder(WordDecoder):
+    """EVT2 blocks to events and triggers."""
 
     word_bytes = 4
-    block_bytes = BLOCK_BYTES
+    block_bytes = 1 << 18
 
     def __init__(self) -> None:
-        self._clock = Clock()
-        self.n_unplaced = 0
-
-    def decode(self, block: npt.NDArray[np.uint8], sensor_size: SensorSize, state: DecodeState) -> tuple[Events, DecodeState]:
-        """Events of a block of whole words, uint8 (4 n,)."""
-        words = block.view("<i4")
-        events, out = allocate(words.size)
-        n, n_unplaced, self._clock, state = _decode(words, out, sensor_size, self._clock, state)
-        self.n_unplaced += n_unplaced
-        return events[:n], state
+        super().__init__(_decode, Clock(), "<u4")

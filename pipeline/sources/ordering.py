@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pipeline.schema.events import EVENT_DTYPE, Events, SensorSize
+from pipeline.schema.events import EVENT_DTYPE, Events, SensorSize, Triggers, make_triggers
 
 # Decoders write an event as two 64-bit words, x | y << 16 | p << 32 and t: half the stores, and padding that is always zero.
 assert EVENT_DTYPE.itemsize == 16
@@ -70,10 +70,21 @@ def order(t: int, last_us: int, shift_us: int, was_reset: bool) -> tuple[int, in
     return last_us, shift_us + last_us - delivered, FELL
 
 
+@njit(cache=True, nogil=True)
+def move_to(last_us: int, state: DecodeState) -> DecodeState:
+    """The state after events without a fault, the last of them at `last_us`."""
+    return DecodeState(last_us, state.shift_us, state.n_backward, state.n_jumps, state.n_outside, state.n_impossible)
+
+
 def allocate(n: int) -> tuple[Events, npt.NDArray[np.uint64]]:
     """Room for `n` events, and the same memory as uint64 (n, 2) for a decoder to fill."""
     events = np.empty(n, dtype=EVENT_DTYPE)
     return events, events.view(np.uint64).reshape(n, 2)
+
+
+def triggers_from(words: npt.NDArray[np.uint64]) -> Triggers:
+    """Triggers from what a decoder wrote, uint64 (n, 2): id | p << 16, and the time in us."""
+    return make_triggers(words[:, 1], words[:, 0] & 0xFFFF, words[:, 0] >> 16)
 
 
 def bounding_size(max_x: int, max_y: int) -> SensorSize:

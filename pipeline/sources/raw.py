@@ -8,10 +8,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.schema.errors import InputError, UnknownFormatError, UsageError
 from pipeline.schema.events import Events, SensorSize
@@ -19,9 +18,10 @@ from pipeline.sources.base import SourceInfo
 from pipeline.sources.chips import GEN3, GEN4, GENX320, SENSORS, size_of
 from pipeline.sources.evt2 import Evt2Decoder
 from pipeline.sources.evt3 import Evt3Decoder
+from pipeline.sources.evt4 import Evt4Decoder
 from pipeline.sources.evt21 import Evt21Decoder, looks_legacy
 from pipeline.sources.file import FileSource
-from pipeline.sources.ordering import DecodeState
+from pipeline.sources.words import WordDecoder
 
 _LINE = re.compile(rb"% [A-Za-z_][^\x00-\x08\x0a-\x1f]*\r?\n")
 _MAX_LINE_BYTES = 1 << 12
@@ -40,8 +40,8 @@ _SYSTEMS: dict[int, tuple[SensorSize, str]] = {
 _FIRST_LITTLE_SYSTEM = 0x37
 _INTEGRATORS = ("integrator_name", "camera_integrator_name", "plugin_integrator_name")
 _PROPHESEE = "prophesee"
-_NAMES = {"EVT2": "EVT2", "EVT21": "EVT2.1", "EVT3": "EVT3"}
-_VERSIONS = {"2.0": "EVT2", "2.1": "EVT2.1", "3.0": "EVT3"}
+_NAMES = {"EVT2": "EVT2", "EVT21": "EVT2.1", "EVT3": "EVT3", "EVT4": "EVT4"}
+_VERSIONS = {"2.0": "EVT2", "2.1": "EVT2.1", "3.0": "EVT3", "4.0": "EVT4"}
 # Words hold 11 bits of x and of y.
 _MAX_SIDE = 1 << 11
 
@@ -52,18 +52,6 @@ class Header(NamedTuple):
     fields: Mapping[str, str]
     data_start: int
     is_cut: bool
-
-
-class Decoder(Protocol):
-    """Words of one encoding to events, block by block, with what one block leaves for the next."""
-
-    word_bytes: int
-    block_bytes: int
-    n_unplaced: int
-
-    def decode(self, block: npt.NDArray[np.uint8], sensor_size: SensorSize, state: DecodeState) -> tuple[Events, DecodeState]:
-        """Events of a block of whole words, and the state after them."""
-        ...
 
 
 class RawSource(FileSource):
@@ -78,14 +66,21 @@ class RawSource(FileSource):
         self._create_decoder = self._decoder_of(encoding, header.fields)
 
     def _decode(self) -> Iterator[Events]:
-        self._handle.seek(self._data_start)
         decoder = self._create_decoder()
+        position = self._data_start
+        if self._begin is not None:
+            position = self._begin.position
+            decoder.resume(self._begin.state)
+        self._handle.seek(position)
         block = np.empty(decoder.block_bytes, dtype=np.uint8)
         n_ragged = 0
         while n_read := self._read_into(block):
             n_ragged = n_read % decoder.word_bytes
             events, self._state = decoder.decode(block[: n_read - n_ragged], self._info.sensor_size, self._state)
+            self._keep_triggers(decoder.take_triggers())
             yield events
+            position += n_read
+            self._mark(position, *decoder.cursor)
         if decoder.n_unplaced:
             self._note(f"{decoder.n_unplaced} events before the first words that tell time and place dropped")
         if self.n_bytes - self._data_start < decoder.word_bytes:
@@ -93,11 +88,9 @@ class RawSource(FileSource):
         if n_ragged:
             self._note_cut(n_ragged, "the last word is cut off")
 
-    def _decoder_of(self, encoding: str, fields: Mapping[str, str]) -> Callable[[], Decoder]:
-        if encoding == "EVT2":
-            return Evt2Decoder
-        if encoding == "EVT3":
-            return Evt3Decoder
+    def _decoder_of(self, encoding: str, fields: Mapping[str, str]) -> Callable[[], WordDecoder]:
+        if encoding != "EVT2.1":
+            return {"EVT2": Evt2Decoder, "EVT3": Evt3Decoder, "EVT4": Evt4Decoder}[encoding]
         is_legacy = self._is_legacy(fields)
         return lambda: Evt21Decoder(is_legacy=is_legacy)
 
@@ -147,7 +140,7 @@ def _encoding(path: Path, header: Header) -> str:
     encoding = _NAMES.get(named) or _VERSIONS.get(named)
     if encoding is None and named:
         raise UnknownFormatError(
-            f"{path} is Prophesee RAW with the encoding {named!r}; this version reads EVT2, EVT2.1 and EVT3"
+            f"{path} is Prophesee RAW with the encoding {named!r}; this version reads EVT2, EVT2.1, EVT3 and EVT4"
         )
     if encoding is None:
         _, encoding = _SYSTEMS.get(_system(fields) or 0, (None, None))

@@ -39,17 +39,21 @@ _SCHEMES = {
 }  # fmt: skip
 # Module and class of each reader, and the options its constructor takes; `sensor_size` is what --chip names.
 _READERS: dict[Reader, tuple[str, str, tuple[str, ...]]] = {
-    "aedat2": ("aedat2", "Aedat2Source", ("chip",)),
+    "aedat1": ("aedat1", "Aedat1Source", ("orientation",)),
+    "aedat2": ("aedat2", "Aedat2Source", ("chip", "orientation")),
     "aedat3": ("aedat3", "Aedat3Source", ("chip", "stream")),
     "aedat4": ("aedat4", "Aedat4Source", ("stream",)),
     "raw": ("raw", "RawSource", ("chip",)),
     "dat": ("dat", "DatSource", ("chip",)),
-    "text": ("text", "TextSource", ("sensor_size",)),
+    "text": ("text", "TextSource", ("sensor_size", "columns")),
     "hdf5": ("hdf5", "Hdf5Source", ("sensor_size",)),
     "bin40": ("bin40", "Bin40Source", ("sensor_size",)),
     "es": ("es", "EventStreamSource", ()),
     "npz": ("npz", "NpzSource", ()),
+    "ros": ("ros", "RosSource", ("topic",)),
 }
+# What --source-format may say of a file whose content cannot tell.
+_CHOOSABLE: tuple[Reader, ...] = ("aedat1", "bin40", "dat", "text")
 _WHAT_WORKS = "give a path, file:PATH, or synthetic:gestures"
 
 
@@ -72,10 +76,12 @@ def open_source(uri: str, **options: Unpack[SourceOptions]) -> EventSource:
 def open_recording(path: str | Path, **options: Unpack[SourceOptions]) -> FileSource:
     """Open a recording by its content; UnknownFormatError says what was found instead of one."""
     path = Path(path)
-    handle = open_file(path)
+    handle = open_file(_file_within(path))
     try:
         head = _read_head(path, handle)
-        return _open(path, handle, _recognise(path, head), options)
+        wanted = options.get("format")
+        reader = _recognise(path, head) if wanted is None else _choose(path, head, wanted)
+        return _open(path, handle, reader, options)
     except BaseException:
         handle.close()
         raise
@@ -90,6 +96,20 @@ def is_recording(path: Path) -> bool:
     except (InputError, MissingExtraError):
         return True
     return True
+
+
+def _file_within(path: Path) -> Path:
+    """The file to judge a recording by: itself, or the first of the files of a ROS 2 bag, which is a folder."""
+    try:
+        is_folder = path.is_dir()
+    except ValueError:  # a null byte in the path
+        return path
+    if not is_folder:
+        return path
+    from pipeline.sources.ros import bag_files
+
+    files = bag_files(path)
+    return files[0] if files else path
 
 
 def _read_head(path: Path, handle: BufferedReader) -> bytes:
@@ -112,6 +132,18 @@ def _recognise(path: Path, head: bytes) -> Reader:
     raise UnknownFormatError(f"{path} is {signature.found}; {signature.way_out}")
 
 
+def _choose(path: Path, head: bytes, wanted: str) -> Reader:
+    """The reader that the user named; UsageError if there is none, or the content says that the file is something else."""
+    reader = next((name for name in _CHOOSABLE if name == wanted.lower()), None)
+    if reader is None:
+        raise UsageError(f"unknown format {wanted!r}; --source-format takes {', '.join(_CHOOSABLE)}, others tell by their content")
+    signature = identify(head)
+    # bytes without a signature may happen to be letters
+    if signature.reader not in (None, "text", reader):
+        raise UsageError(f"{path} is {signature.found}, not {reader}; leave --source-format out")
+    return reader
+
+
 def _open(path: Path, handle: BufferedReader, reader: Reader, options: SourceOptions) -> FileSource:
     """The source for a recognised file; decoders are imported here because compiling machinery takes its time to load."""
     module, class_name, known = _READERS[reader]
@@ -127,4 +159,5 @@ def _open(path: Path, handle: BufferedReader, reader: Reader, options: SourceOpt
 def _refuse(what: str, options: SourceOptions, *names: str) -> None:
     for name in names:
         if options.get(name) is not None:
-            raise UsageError(f"{what} knows no {name}; leave --{name} out")
+            flag = "source-format" if name == "format" else name
+            raise UsageError(f"{what} knows no {name}; leave --{flag} out")

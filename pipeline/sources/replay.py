@@ -16,7 +16,8 @@ from pipeline.schema.clock import NS_PER_S, host_ns
 from pipeline.schema.errors import UsageError
 from pipeline.schema.events import Events, empty_events
 from pipeline.schema.messages import Request
-from pipeline.sources.base import EventSource, ReadReport, SourceInfo
+from pipeline.sources.base import EventSource, ReadReport, RecordedSource, SourceInfo
+from pipeline.sources.stretch import find_first_us
 
 _NS_PER_US = 1_000
 # Longest sleep between two looks at the controls.
@@ -169,7 +170,7 @@ class ReplaySource:
     def _play_once(self) -> Iterator[Events]:
         """One pass from the offset to the end, to the next seek, or to the end of the recording."""
         with self._rewind() as source:
-            for packet in source.packets():
+            for packet in self._draw(source):
                 for piece in self._cut(packet):
                     yield from self._pass_time(int(piece["t"][-1]))
                     if self.is_seeking:
@@ -185,6 +186,14 @@ class ReplaySource:
                     yield packet
             self._report = source.report()
         self._source = None
+
+    def _draw(self, source: EventSource) -> Iterator[Events]:
+        """Packets that hold all events from the offset on: from there where the source can begin there, else from the front."""
+        if self._offset_us == 0 or not isinstance(source, RecordedSource):
+            return source.packets()
+        if self.first_us is None:
+            self.first_us = find_first_us(source)
+        return source.packets(None if self.first_us is None else self.first_us + self._offset_us)
 
     def _rewind(self) -> EventSource:
         self._pace, self.reached_us = None, None

@@ -3,7 +3,7 @@
 import re
 from typing import Literal, NamedTuple
 
-Reader = Literal["aedat2", "aedat3", "aedat4", "npz", "raw", "dat", "es", "hdf5", "text", "bin40"]
+Reader = Literal["aedat1", "aedat2", "aedat3", "aedat4", "npz", "raw", "dat", "es", "hdf5", "text", "bin40", "ros"]
 
 # Bytes wanted by `identify`; the keys of a Prophesee header lie within.
 HEAD_BYTES = 4096
@@ -22,12 +22,13 @@ class Signature(NamedTuple):
 
 
 _NOT_YET = (
-    "this version reads AEDAT 2.0, 3.x and 4.0, Prophesee RAW and DAT, HDF5, Event Stream, text, N-MNIST .bin and npz; "
-    "convert it with the program that wrote it"
+    "this version reads AEDAT 1.0, 2.0, 3.x and 4.0, Prophesee RAW and DAT, HDF5, Event Stream, text, N-MNIST .bin, npz and "
+    "ROS bags; convert it with the program that wrote it"
 )
 _NO_RECORDING = "this is no event recording"
 
 _READABLE: dict[bytes, tuple[Reader, str]] = {
+    b"#!AER-DAT1.0": ("aedat1", "AEDAT 1.0"),
     b"#!AER-DAT2.0": ("aedat2", "AEDAT 2.0"),
     b"#!AER-DAT3.0": ("aedat3", "AEDAT 3.0"),
     b"#!AER-DAT3.1": ("aedat3", "AEDAT 3.1"),
@@ -35,18 +36,18 @@ _READABLE: dict[bytes, tuple[Reader, str]] = {
     b"PK\x03\x04": ("npz", "npz"),
     b"Event Stream": ("es", "Event Stream (.es)"),
     b"\x89HDF\r\n\x1a\n": ("hdf5", "HDF5"),
+    b"#ROSBAG V2.0\n": ("ros", "a ROS 1 bag"),
+    b"\x89MCAP0\r\n": ("ros", "MCAP (a ROS 2 bag)"),
+    b"SQLite format 3\0": ("ros", "an SQLite database (perhaps a ROS 2 bag)"),
 }
 _FOREIGN = (
-    (b"#!AER-DAT1.", "AEDAT 1.0 (6-byte events)", "open it in jAER and save it as AEDAT 2.0"),
     (
         b"#!AER-DAT4.0",
         "a damaged AEDAT 4 file (its first line does not end in CR LF)",
         "it was changed by a text-mode transfer",
     ),
     (b"#!AER-DAT", "an AEDAT file of an unknown version", _NOT_YET),
-    (b"#ROSBAG V", "a ROS 1 bag", _NOT_YET),
-    (b"\x89MCAP0\r\n", "MCAP (a ROS 2 bag)", _NOT_YET),
-    (b"SQLite format 3\0", "an SQLite database (perhaps a ROS 2 bag)", _NOT_YET),
+    (b"#ROSBAG V", "a ROS bag of an old version", "convert it with rosbag migration (rosbag fix)"),
     (b"\x93NUMPY", "a single numpy array (.npy)", "save t, x, y and p together with numpy.savez"),
     (b"\x89PNG\r\n\x1a\n", "a PNG picture", _NO_RECORDING),
     (b"\xff\xd8\xff", "a JPEG picture", _NO_RECORDING),
@@ -64,9 +65,9 @@ _FOREIGN = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch the file with git lfs pull"),
 )
 _PROPHESEE_KEYS = (b"evt", b"format", b"geometry", b"system_ID", b"integrator_name", b"camera_integrator_name", b"plugin_name")
-_RAW_FORMATS = (b"EVT2", b"EVT21", b"EVT3")
-_RAW_VERSIONS = (b"2.0", b"2.1", b"3.0")
-_RAW_WAY_OUT = "of the encodings of Prophesee RAW, this version reads EVT2, EVT2.1 and EVT3"
+_RAW_FORMATS = (b"EVT2", b"EVT21", b"EVT3", b"EVT4")
+_RAW_VERSIONS = (b"2.0", b"2.1", b"3.0", b"4.0")
+_RAW_WAY_OUT = "of the encodings of Prophesee RAW, this version reads EVT2, EVT2.1, EVT3 and EVT4"
 _DAT_KEYS = (b"Version", b"Height", b"Width", b"Data file containing")
 
 

@@ -1,16 +1,15 @@
 """Text recordings: one event a line, `t x y p`, separated by blanks, commas or semicolons.
 
-Lines that begin with `#`, `%` or `/` are comments. A line that names the columns (`x,y,t,p`; in a comment or not) sets their
-order. A first line of two whole numbers is width and height. Times with a decimal point are seconds, whole ones microseconds;
-which was taken is told in the encoding. Times are rounded exactly, digit by digit, never through floating point.
+Lines that begin with `#`, `%` or `/` are comments. A line (`x,y,t,p`, in a comment or not) or the user names the columns, else
+they are told by how they look. A first line of two whole numbers is width and height. Times with a decimal point are seconds,
+whole ones microseconds, unless the user names the unit; what was taken is told in the encoding. Times are rounded exactly,
+digit by digit, never through floating point.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from pipeline.sources.ordering import (
     FELL,
     HELD,
     IMPOSSIBLE,
+    LEAP_US,
     MAX_FILE_TIME_US,
     NO_RESET,
     DecodeState,
@@ -32,27 +32,12 @@ from pipeline.sources.ordering import (
     order,
     signed,
 )
+from pipeline.sources.text_layout import WIDEST, TextLayout, parse_columns, read_start
 
 # Enough for the comments that simulators write, and for events to judge the file by.
 _SAMPLE_BYTES = 1 << 16
-_SAMPLE_LINES = 400
-# Of the sample's lines so many must be events; a damaged one among them is forgiven.
-_EVENT_SHARE = 0.9
 _SHORTEST_LINE_BYTES = 8
-_WIDEST = SensorSize(1 << 16, 1 << 16)
 _N_COLUMNS = 4
-_SECONDS_DIGITS = 6
-
-_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z")
-_SEPARATORS = re.compile(rb"[\s,;]+")
-_COMMENT = b"#%/"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_NAMES = {
-    **dict.fromkeys((b"t", b"ts", b"time", b"timestamp", b"timestamps"), "t"),
-    b"x": "x",
-    b"y": "y",
-    **dict.fromkeys((b"p", b"pol", b"polarity"), "p"),
-}
 
 # The bytes that the decoder looks for.
 _NEWLINE, _PLUS, _MINUS, _POINT, _ZERO, _NINE, _LOWER_E = 10, 43, 45, 46, 48, 57, 101
@@ -62,40 +47,32 @@ _MAX_DIGITS = 17
 _MAX_EXPONENT = 999
 
 
-class TextLayout(NamedTuple):
-    """In which of the four columns t, x, y and p stand; `t_digits` is the power of ten from the file's time to us."""
-
-    t: int = 0
-    x: int = 1
-    y: int = 2
-    p: int = 3
-    t_digits: int = 0
-
-
-class _Start(NamedTuple):
-    """What the first lines tell: layout, sensor size if named, and the offset of the first line that may be an event."""
-
-    layout: TextLayout
-    sensor_size: SensorSize | None
-    data_start: int
-
-
 class TextSource(FileSource):
     """A text recording; without `sensor_size` it is the one named in the first line, or the smallest that holds all events."""
 
-    def __init__(self, path: Path, handle: BufferedReader, *, name: str, sensor_size: SensorSize | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        handle: BufferedReader,
+        *,
+        name: str,
+        sensor_size: SensorSize | None = None,
+        columns: str | None = None,
+    ) -> None:
         handle.seek(0)
         sample = handle.read(_SAMPLE_BYTES)
-        start = read_start(sample)
+        said, digits = parse_columns(columns) if columns else (None, None)
+        start = read_start(sample, said, digits)
         if start is None:
             first = sample.lstrip().split(b"\n")[0].decode("utf-8", errors="replace").strip()[:40]
             raise UnknownFormatError(
                 f"{path} is text that begins {first!r}; only text with one event a line, t x y p, is a recording"
             )
+        self._is_guess = start.is_guess
         self._layout, self._data_start = start.layout, start.data_start
-        columns = " ".join(sorted("txyp", key=lambda column: getattr(start.layout, column)))
+        found = " ".join(sorted("txyp", key=lambda column: getattr(start.layout, column)))
         unit = "seconds" if start.layout.t_digits else "microseconds"
-        super().__init__(path, SourceInfo(name, "text", f"{columns}, t in {unit}", _WIDEST), handle)
+        super().__init__(path, SourceInfo(name, "text", f"{found}, t in {unit}", WIDEST), handle)
         size = sensor_size or start.sensor_size
         self._is_measured = size is None
         self._info = replace(self._info, sensor_size=size or self._measure())
@@ -104,9 +81,10 @@ class TextSource(FileSource):
         if self._is_measured:
             width, height = self._info.sensor_size
             self._note(f"the file names no sensor size; {width}x{height} pixels is what its events need")
+        if self._is_guess:
+            self._note(f"no line names the columns; {self._info.encoding} is how they look (say it with --columns)")
         n_malformed = 0
-        is_whole = True
-        for text, is_whole in self._texts():
+        for text, end, is_whole in self._texts(self._data_start if self._begin is None else self._begin.position):
             events, out = allocate(text.size // _SHORTEST_LINE_BYTES + 1)
             n, n_bad, self._state = _decode(text, out, self._layout, self._info.sensor_size, self._state)
             n_malformed += n_bad
@@ -115,12 +93,13 @@ class TextSource(FileSource):
                 n_malformed -= 1
                 self._note_cut(text.size - _last_line(text), "the last line is cut off")
             yield events[:n]
+            self._mark(end)
         if n_malformed:
             self._note(f"{n_malformed} lines that are no events left out")
 
-    def _texts(self) -> Iterator[tuple[npt.NDArray[np.uint8], bool]]:
-        """Whole lines in blocks, uint8 (n,); False comes with a last line that has no end."""
-        self._handle.seek(self._data_start)
+    def _texts(self, at: int) -> Iterator[tuple[npt.NDArray[np.uint8], int, bool]]:
+        """Whole lines in blocks, uint8 (n,), and where the next line begins; False comes with a last line that has no end."""
+        self._handle.seek(at)
         block = np.empty(2 * BLOCK_BYTES, dtype=np.uint8)
         n_left = 0
         while n_read := self._read_into(block[n_left : n_left + BLOCK_BYTES]):
@@ -128,86 +107,23 @@ class TextSource(FileSource):
             n_used = _last_line(block[:n_bytes])
             # a line longer than a block is no event: it is handed on in pieces, to be counted as damage
             n_used = n_used or (n_bytes if n_bytes >= BLOCK_BYTES else 0)
+            at += n_used
             if n_used:
-                yield block[:n_used], True
+                yield block[:n_used], at, True
             n_left = n_bytes - n_used
             block[:n_left] = block[n_used:n_bytes].copy()
         if n_left:
-            yield block[:n_left], False
+            yield block[:n_left], at + n_left, False
 
     def _measure(self) -> SensorSize:
         """The smallest sensor that holds all events."""
         max_x = max_y = -1
-        for text, _ in self._texts():
+        for text, _, _ in self._texts(self._data_start):
             events, out = allocate(text.size // _SHORTEST_LINE_BYTES + 1)
-            n, _, _ = _decode(text, out, self._layout, _WIDEST, DecodeState())
+            n, _, _ = _decode(text, out, self._layout, WIDEST, DecodeState())
             if n:
                 max_x, max_y = max(max_x, int(events["x"][:n].max())), max(max_y, int(events["y"][:n].max()))
         return bounding_size(max_x, max_y)
-
-
-def read_start(sample: bytes) -> _Start | None:
-    """What the first bytes of a text file tell; None if they are no events."""
-    layout, size = TextLayout(), None
-    rows: list[tuple[int, list[bytes]]] = []
-    is_first = True
-    for at, is_comment, fields in _lines(sample):
-        if not rows:
-            layout = _named_layout(fields) or layout
-        if is_comment:
-            continue
-        # the first line may be a header: a size, or words
-        if is_first and not _is_event(fields, layout):
-            size = SensorSize(int(fields[0]), int(fields[1])) if _is_size(fields) else None
-        else:
-            rows.append((at, fields))
-        is_first = False
-    events = [fields for _, fields in rows if _is_event(fields, layout)]
-    if not events or len(events) < _EVENT_SHARE * len(rows):
-        return None
-    is_seconds = _is_seconds([fields[layout.t] for fields in events])
-    return _Start(layout._replace(t_digits=_SECONDS_DIGITS if is_seconds else 0), size, rows[0][0])
-
-
-def _lines(sample: bytes) -> Iterator[tuple[int, bool, list[bytes]]]:
-    """Offset, whether it is a comment, and the words of every line that has any; a last line without end only if alone."""
-    lines = sample.split(b"\n")
-    if len(lines) > 1:
-        lines.pop()
-    at = 0
-    for line in lines[:_SAMPLE_LINES]:
-        words = line.removeprefix(_BYTE_ORDER_MARK).strip()
-        fields = [field for field in _SEPARATORS.split(words.lstrip(_COMMENT)) if field]
-        if fields:
-            yield at + (len(_BYTE_ORDER_MARK) if line.startswith(_BYTE_ORDER_MARK) else 0), words[:1] in _COMMENT, fields
-        at += len(line) + 1
-
-
-def _named_layout(fields: list[bytes]) -> TextLayout | None:
-    """Order of the columns if these words name all four."""
-    names = [_NAMES.get(field.lower(), "") for field in fields]
-    if sorted(names) != ["p", "t", "x", "y"]:
-        return None
-    return TextLayout(**{name: names.index(name) for name in names})
-
-
-def _is_size(fields: list[bytes]) -> bool:
-    return len(fields) == 2 and all(field.isdigit() and 0 < int(field[:6]) <= _WIDEST.width for field in fields)
-
-
-def _is_event(fields: list[bytes], layout: TextLayout) -> bool:
-    if len(fields) != _N_COLUMNS or not all(_NUMBER.match(field) for field in fields):
-        return False
-    x, y, p = (float(fields[column]) for column in (layout.x, layout.y, layout.p))
-    return x.is_integer() and y.is_integer() and 0 <= x < _WIDEST.width and 0 <= y < _WIDEST.height and p in (-1, 0, 1)
-
-
-def _is_seconds(times: list[bytes]) -> bool:
-    """Times written with a point are seconds, unless all of several different ones are whole (numpy writes integers so)."""
-    if all(re.fullmatch(rb"[+-]?\d+", time) for time in times):
-        return False
-    values = {float(time) for time in times}
-    return len(values) == 1 or not all(value.is_integer() for value in values)
 
 
 def _last_line(text: npt.NDArray[np.uint8]) -> int:
@@ -305,6 +221,43 @@ def _line(text: npt.NDArray[np.uint8], at: int, t_column: int, t_digits: int, va
 
 
 @njit(cache=True, nogil=True)
+def _plain_line(
+    text: npt.NDArray[np.uint8], at: int, t_column: int, t_digits: int, values: npt.NDArray[np.int64]
+) -> tuple[bool, int]:
+    """The same for a line as most are: four numbers of digits alone, one byte between them, a point at most in the time.
+
+    Gives whether it is one and where the next line begins. A line break must follow somewhere: it ends every loop.
+    """
+    for column in range(_N_COLUMNS):
+        first, value = at, 0
+        byte = np.int64(text[at])
+        while _ZERO <= byte <= _NINE:
+            value = 10 * value + byte - _ZERO
+            at += 1
+            byte = np.int64(text[at])
+        n_digits = at - first
+        digits = t_digits if column == t_column else 0
+        if byte == _POINT and column == t_column:
+            at += 1
+            byte, point = np.int64(text[at]), at
+            while _ZERO <= byte <= _NINE:
+                value = 10 * value + byte - _ZERO
+                at += 1
+                byte = np.int64(text[at])
+            digits -= at - point
+            n_digits += at - point
+        if n_digits == 0 or n_digits > _MAX_DIGITS:
+            return False, at
+        values[column] = value if digits == 0 else _scale(value, digits)
+        # a blank, a tab, a comma or a semicolon
+        is_apart = byte == 32 or byte == 9 or byte == 44 or byte == 59
+        if byte != _NEWLINE if column == _N_COLUMNS - 1 else not is_apart:
+            return False, at
+        at += 1
+    return True, at
+
+
+@njit(cache=True, nogil=True)
 def _decode(
     text: npt.NDArray[np.uint8],
     out: npt.NDArray[np.uint64],
@@ -316,21 +269,34 @@ def _decode(
     last, shift, n_backward, n_jumps, n_outside, n_impossible = state
     values = np.zeros(_N_COLUMNS, dtype=np.int64)
     n = n_malformed = at = 0
+    # up to here a line break ends every loop over digits
+    last_break = text.size - 1
+    while last_break >= 0 and text[last_break] != _NEWLINE:
+        last_break -= 1
     while at < text.size:
-        n_values, at = _line(text, at, layout.t, layout.t_digits, values)
-        if n_values != values.size:
-            n_malformed += n_values != 0
-            continue
+        is_plain, behind = False, at
+        if at <= last_break:
+            is_plain, behind = _plain_line(text, at, layout.t, layout.t_digits, values)
+        if not is_plain:
+            n_values, behind = _line(text, at, layout.t, layout.t_digits, values)
+            if n_values != values.size:
+                n_malformed += n_values != 0
+                at = behind
+                continue
+        at = behind
         x, y = values[layout.x], values[layout.y]
         if not (0 <= x < sensor_size.width and 0 <= y < sensor_size.height):
             n_outside += 1
             continue
-        last, shift, verdict = order(values[layout.t], last, shift, NO_RESET)
-        n_backward += verdict == HELD
-        n_jumps += verdict == FELL
-        n_impossible += verdict == IMPOSSIBLE
-        if verdict == IMPOSSIBLE:
-            continue
+        t = values[layout.t] + shift
+        if not last <= t <= last + LEAP_US:
+            t, shift, verdict = order(values[layout.t], last, shift, NO_RESET)
+            n_backward += verdict == HELD
+            n_jumps += verdict == FELL
+            n_impossible += verdict == IMPOSSIBLE
+            if verdict == IMPOSSIBLE:
+                continue
+        last = t
         out[n, 0] = x | (y << 16) | (signed(values[layout.p] > 0) << 32)
         out[n, 1] = last
         n += 1

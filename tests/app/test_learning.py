@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from app.cli import app
+from models.registry import NETWORKS
 from pipeline.schema.errors import ConfigurationError, InputError, UsageError
 
 NETWORK = ["--set", "dim=16", "--set", "depth=1", "--set", "n_heads=2", "--set", "pools=0011"]
@@ -62,8 +63,8 @@ def test_train_writes_a_checkpoint_that_evaluate_judges_on_the_clips_set_aside(
 def test_zoo_lists_the_fields_of_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("zoo", "--json") == 0
     entries = json.loads(capsys.readouterr().out)
-    assert {entry["name"] for entry in entries} == {"spikformer", "tim", "qkformer", "spikingresformer", "sdt"}
-    assert set(entries[0]) == {"name", "params", "macs_per_bin", "sops", "paper", "verified_by"}
+    assert {entry["name"] for entry in entries} == set(NETWORKS)
+    assert set(entries[0]) == {"name", "params", "macs_per_bin", "sops", "paper", "verified_by", "published"}
     spikformer = next(entry for entry in entries if entry["name"] == "spikformer")
     # 9.44 M first convolution, 364.91 M other layers, 4.19 M attention products at 2 x 128 x 128
     assert spikformer["macs_per_bin"] == 9_437_184 + 364_907_264 + 4_194_304

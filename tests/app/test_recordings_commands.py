@@ -1,4 +1,4 @@
-"""info, convert and frames from the outside: what is printed, what is written, which exit code."""
+"""info and frames from the outside: what is printed, what is written, which exit code."""
 
 import json
 import subprocess
@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from recording_bytes import AEDAT3_HEADER, aedat2, aedat4, dvs128_address, events4, packet4
 
-from app.commands.recordings import convert, frames, info
-from pipeline.schema.errors import InputError, PartialInputError, UsageError
-from pipeline.sources.registry import open_recording
+from app.commands.recordings import frames, info
+from pipeline.schema.errors import InputError, UsageError
 
 RECORDS = [(dvs128_address(i % 128, i % 100, i % 2), 1000 * i) for i in range(50)]
 UNIX = [(1_605_537_493_718_345 + t, 3, 4, 1) for t in (0, 7)]
@@ -84,48 +83,6 @@ def test_info_without_files_or_of_an_empty_folder_is_refused(tmp_path: Path) -> 
         info()
     with pytest.raises(InputError):
         info(tmp_path)
-
-
-@pytest.mark.parametrize("ending", ["aedat2", "aedat3", "aedat4"])
-def test_convert_keeps_every_event(recording: Path, ending: str) -> None:
-    target = recording.with_name(f"b.{ending}")
-    assert convert(recording, target) == 0
-    with open_recording(recording) as before, open_recording(target) as after:
-        assert np.array_equal(np.concatenate(list(before.packets())), np.concatenate(list(after.packets())))
-
-
-def test_convert_refuses_to_overwrite_and_never_writes_onto_its_source(recording: Path) -> None:
-    target = recording.with_name("b.aedat4")
-    target.write_bytes(b"precious")
-    with pytest.raises(UsageError, match="--force"):
-        convert(recording, target)
-    with pytest.raises(UsageError, match="itself"):
-        convert(recording, recording, force=True)
-    assert target.read_bytes() == b"precious"
-    assert recording.read_bytes() == aedat2(RECORDS)
-    assert convert(recording, target, force=True) == 0
-
-
-def test_convert_delivers_what_can_be_read_and_then_says_what_was_lost(recording: Path) -> None:
-    recording.write_bytes(recording.read_bytes()[:-3])
-    target = recording.with_name("b.aedat4")
-    with pytest.raises(PartialInputError, match="cut off"):
-        convert(recording, target)
-    with open_recording(target) as source:
-        assert sum(packet.size for packet in source.packets()) == 49
-        assert not source.report().is_truncated
-
-
-def test_convert_leaves_no_file_behind_when_times_do_not_fit(tmp_path: Path) -> None:
-    target = tmp_path / "c.aedat2"
-    unix = tmp_path / "unix.npz"
-    np.savez(unix, t=[t for t, *_ in UNIX], x=[3, 3], y=[4, 4], p=[1, 1], width=128, height=128)
-    with pytest.raises(UsageError, match="--from-zero"):
-        convert(unix, target)
-    assert not target.exists()
-    assert convert(unix, target, from_zero=True) == 0
-    with open_recording(target) as recording:
-        assert next(recording.packets())["t"].tolist() == [0, 7]
 
 
 def test_frames_writes_counts_starts_and_bin_length(recording: Path) -> None:

@@ -84,6 +84,26 @@ def test_a_headless_replay_labels_every_bin_once_and_ends(recording, tmp_path):
     assert list((tmp_path / "sockets").iterdir()) == []
 
 
+def test_a_replay_runs_through_filters_and_says_what_they_dropped(recording, tmp_path):
+    flags = ("--json", "--speed", "max", "--network", "canned", "--filter", "polarity=on", "--start", "200ms", "--end", "700ms")
+    with saccade("replay", recording, *flags, tmp_path=tmp_path) as process:
+        out, err = process.communicate(timeout=30)
+    with np.load(recording) as made:
+        t = made["t"] - made["t"][0]
+        n_wanted = int(np.count_nonzero((t >= 200_000) & (t < 700_000) & (made["p"] == 1)))
+    assert sum(json.loads(line)["n_events"] for line in out.splitlines()) == n_wanted
+    assert (process.returncode, err.count("\n")) == (0, 1)
+    assert "polarity" in err
+    assert "dropped" in err
+
+
+def test_an_unknown_filter_ends_a_replay_with_code_2(recording, tmp_path):
+    with saccade("replay", recording, "--json", "--network", "canned", "--filter", "blur=3", tmp_path=tmp_path) as process:
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (2, "")
+    assert "blur" in err
+
+
 def test_a_recording_that_is_missing_ends_with_one_sentence_and_code_3(tmp_path):
     with saccade("replay", tmp_path / "none.aedat4", "--json", "--network", "canned", tmp_path=tmp_path) as process:
         out, err = process.communicate(timeout=30)

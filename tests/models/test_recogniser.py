@@ -100,3 +100,14 @@ def test_frame_of_another_size_is_refused_with_both_shapes() -> None:
     frame = SpikeFrame(np.zeros((2, 8, 8), dtype=np.uint8), 0, 10_000, 0, 0)
     with pytest.raises(ConfigurationError, match=r"\(2, 8, 8\).*\(2, 16, 16\)"):
         recogniser.step(frame)
+
+
+def test_raster_of_a_neuron_that_fires_counts_is_lit_or_not() -> None:
+    torch.manual_seed(0)
+    network = create_network(
+        "sdt", dim=16, depth=1, n_heads=2, n_classes=3, size=(16, 16), attention="linear", neuron="sfa"
+    ).eval()
+    info = CheckpointInfo("sdt", configuration_values(network.configuration), ["a", "b", "c"], 10_000, T, (16, 16), 0.0)
+    recogniser = StreamRecogniser(network, info, "sdt@00000000", "running")
+    rasters = [recogniser.step(SpikeFrame(frame.counts * 20, 0, 10_000, 0, 1)).raster for frame in _frames(T)]
+    assert set(np.unique(rasters)) == {0, 1}

@@ -28,7 +28,19 @@ def test_nested_neuron_settings_reach_the_layers() -> None:
 
 
 def test_every_network_of_the_zoo_is_listed() -> None:
-    assert set(NETWORKS) == {"spikformer", "tim", "qkformer", "spikingresformer", "sdt"}
+    assert set(NETWORKS) == {
+        "spikformer",
+        "tim",
+        "qkformer",
+        "spikingresformer",
+        "sdt",
+        "spikformer_v2",
+        "semm",
+        "saformer",
+        "autost",
+        "autospikformer",
+        "bestformer",
+    }
 
 
 @pytest.mark.parametrize("settings", [{"depth": [1, 0]}, {"depth": 2}, {"dim": 48}, {"n_heads": 0}, {"attention": "both"}])

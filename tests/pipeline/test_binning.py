@@ -151,6 +151,44 @@ def test_any_split_gives_the_frames_of_the_definition(
     assert start_us.tolist() == [frame.start_us for frame in frames]
 
 
+@pytest.mark.parametrize("size", [SENSOR, SensorSize(8, 5)])
+def test_many_events_with_some_outside_the_sensor_give_the_frames_of_the_definition(size: SensorSize) -> None:
+    # more than a block that is counted at once, edges at every place in it, and cells that saturate
+    events = random_events(20_000, seed=3, sensor=SensorSize(40, 30), duration_us=60_000)
+    events["x"][::3], events["y"][::3] = 5, 6
+    is_inside = (events["x"] < SENSOR.width) & (events["y"] < SENSOR.height)
+    expected = reference(events[is_inside], SENSOR, size, 7_001)
+    for cuts in ([], [1023, 1024, 1025, 10_000], list(range(0, 20_000, 997))):
+        frames = all_frames(events, cuts, SENSOR, size, 7_001)
+        assert np.array_equal([frame.counts for frame in frames], expected)
+        assert expected.max() == 255
+        assert sum(frame.n_events for frame in frames) == is_inside.sum()
+        assert sum(frame.n_dropped for frame in frames) == 20_000 - is_inside.sum()
+
+
+@pytest.mark.parametrize("n", [1023, 1024, 1025, 2048])
+def test_an_edge_beside_the_end_of_a_block_loses_no_event(n: int) -> None:
+    frames = all_frames(at(*[3] * n, 13, 13), [], SMALL, SMALL, 10)
+    assert [frame.n_events for frame in frames] == [n, 2]
+
+
+def test_late_events_before_others_of_their_packet_are_dropped_alone() -> None:
+    binner = TimeBinner(SMALL, SMALL, 10)
+    assert len(list(binner.push(at(0, 25)))) == 2
+    (frame,) = binner.push(at(3, 19, 20, 29, 30))
+    assert (frame.start_us, frame.n_events, frame.n_dropped) == (20, 3, 2)
+
+
+def test_any_polarity_but_0_counts_as_on() -> None:
+    (frame,) = all_frames(make_events([0, 1, 2], [1] * 3, [1] * 3, [0, 1, 255]), [], SMALL, SMALL, 10)
+    assert frame.counts[:, 1, 1].tolist() == [1, 2]
+
+
+def test_frames_too_large_to_be_meant_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"65536x65536.*--size"):
+        TimeBinner(SMALL, SensorSize(65536, 65536), 10)
+
+
 def test_no_events_give_no_bins() -> None:
     counts, start_us = bin_events(empty_events(), SENSOR, SMALL, 10)
     assert counts.shape == (0, 2, 3, 4)

@@ -8,7 +8,7 @@ from pipeline.bus import ControlServer
 from pipeline.capture import CaptureService
 from pipeline.codec import pack, unpack
 from pipeline.fakes import ListSource, ManualClock, MemoryBus
-from pipeline.filters import FilterSettings
+from pipeline.filters import parse_filters
 from pipeline.schema.errors import InputError
 from pipeline.schema.events import SensorSize, make_events
 from pipeline.schema.messages import Hello, Request
@@ -130,7 +130,7 @@ def test_events_and_pictures_are_sent_only_while_somebody_subscribes():
 
 def test_filters_come_before_everything():
     events = make_events([0, 1, 2], [0, 31, 1], [0, 0, 0], [1, 1, 0])
-    with closing(Bench(ListSource([events], SENSOR), filters=FilterSettings(polarity=1, is_flipped_x=True))) as bench:
+    with closing(Bench(ListSource([events], SENSOR), filters=parse_filters(["flip-x", "polarity=on"]))) as bench:
         ((head, counts),) = frames_of(bench.run())
     assert head.n_events == 2
     assert counts[1, 0].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
@@ -158,6 +158,18 @@ def test_after_the_end_a_seek_revives_the_recording_and_numbers_run_on():
         again = frames_of(bench.run())
     assert [head.seq for head, _ in again] == list(range(len(frames), 2 * len(frames)))
     assert [head.start_us for head, _ in again] == [head.start_us for head, _ in frames]
+
+
+def test_filters_remember_nothing_of_what_was_before_a_seek():
+    filters = parse_filters(["refractory=1s", "rate=5k"])
+    with closing(Bench(replay_of(random_events(), speed=0), filters=filters)) as bench:
+        frames = frames_of(bench.run())
+        assert bench.service.answer(Request("seek", 0.0)).ok
+        bench.step(2)
+        bench.received()
+        again = frames_of(bench.run())
+    assert [head.n_events for head, _ in again] == [head.n_events for head, _ in frames]
+    assert 0 < sum(head.n_events for head, _ in frames) < 200
 
 
 def test_stop_ends_the_stream_before_the_recording_does():

@@ -9,6 +9,7 @@ from builders import random_events
 
 from pipeline.schema.errors import ConfigurationError, InputError, UsageError
 from pipeline.schema.events import SensorSize
+from pipeline.sinks.registry import open_sink
 from training.data import Binning, ClipSet, clips_of, load_clips, padded, split_by_group, windows
 
 BINNING = Binning(delta_t_us=10_000, size=(16, 12), n_time_bins=4)
@@ -105,3 +106,20 @@ def test_windows_are_consecutive_and_a_short_clip_is_padded_behind() -> None:
     assert [w[:, 0, 0, 0].tolist() for w in windows(counts, 4)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert [w[:, 0, 0, 0].tolist() for w in windows(counts[1:3], 4)] == [[1, 2, 0, 0]]
     assert padded(counts, 2).shape[0] == 2
+
+
+def test_recordings_with_gesture_labels_beside_them_become_clips_grouped_by_person(tmp_path: Path) -> None:
+    for number, name in enumerate(("user01_led", "user01_lab", "user02_led")):
+        events = random_events(300, seed=number, sensor=SensorSize(128, 128))
+        with open_sink(tmp_path / f"{name}.aedat", SensorSize(128, 128)) as sink:
+            sink.write(events)
+        (tmp_path / f"{name}_labels.csv").write_text("class,startTime_usec,endTime_usec\n1,0,40000\n8,20000,100000\n")
+    (tmp_path / "trials_to_test.txt").write_text("user02_led.aedat\n")
+    clips = load_clips(str(tmp_path), BINNING)
+    assert [clips.classes[label] for label in clips.labels] == ["hand_clapping", "arm_roll"] * 3
+    assert clips.groups == ["user01"] * 4 + ["user02"] * 2
+    assert len(clips.classes) == 11
+    t = random_events(300, seed=2, sensor=SensorSize(128, 128))["t"]
+    judged = load_clips(str(tmp_path / "trials_to_test.txt"), BINNING)
+    assert judged.groups == ["user02"] * 2
+    assert [int(counts.sum()) for counts in judged.counts] == [int((t < 40_000).sum()), int((t >= 20_000).sum())]

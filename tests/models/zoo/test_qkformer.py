@@ -1,16 +1,20 @@
 """QKFormer against the released modules, and its own stream."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from golden import Golden, Lively
 
 from models.energy import SpikeMeter
-from models.functional import LIFParameters
+from models.functional import LIFParameters, lif
 from models.neuron import Memory, name_memories
+from models.registry import create_network
 from models.zoo.qkformer import (
     Attention,
+    ImageEmbedding,
+    LateralInhibition,
     LinearSelfAttention,
     PatchEmbedding,
     QKAttention,
@@ -18,7 +22,8 @@ from models.zoo.qkformer import (
     QKFormerConfiguration,
     StageEmbedding,
 )
-from models.zoo.spikformer import SpikformerConfiguration
+from models.zoo.spikformer import ResidualBlock, SpikformerConfiguration
+from pipeline.schema.errors import ConfigurationError
 
 SMALL = QKFormerConfiguration(dim=32, n_heads=4, mlp_ratio=2, n_classes=5, size=(32, 32))
 STAGE = SpikformerConfiguration(dim=32, n_heads=4, scale=0.125)
@@ -134,3 +139,87 @@ def test_mean_of_steps_from_rest_equals_the_whole_window_on_an_odd_map(lively: L
             logits_t, state = network.step(x_t, state)
             logits.append(logits_t)
         torch.testing.assert_close(torch.stack(logits).mean(0), network(x), rtol=0, atol=1e-6)
+
+
+def test_lateral_inhibition_subtracts_a_share_of_the_second_query_before_the_bit(lively: Lively[LateralInhibition]) -> None:
+    torch.manual_seed(0)
+    attention = lively(LateralInhibition(SpikformerConfiguration(dim=16, n_heads=2)))
+    name_memories(attention)
+    attention.inhibition.data.copy_(torch.tensor([0.25, -1.5]).view(2, 1, 1))  # its absolute value counts
+    seen: dict[str, torch.Tensor] = {}
+    for name in ("q", "q_inhibit", "k"):
+        layer = getattr(attention, name)
+        layer.register_forward_hook(lambda _, __, output, name=name: seen.update({name: output[:, 0]}))
+    attention.proj.register_forward_hook(lambda _, inputs, __: seen.update({"masked": inputs[0][:, 0]}))
+    x = torch.poisson(torch.full((6, 1, 16, 9), 0.7, dtype=torch.float64), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        attention(x, Memory(None))
+    for head, share in ((0, 0.25), (1, 1.5)):
+        own = slice(8 * head, 8 * head + 8)
+        current = seen["q"][:, own].sum(1) - share * seen["q_inhibit"][:, own].sum(1)  # (T, N)
+        bit, _ = lif(current, None, LIFParameters(v_threshold=0.5))
+        assert 0.0 < bit.mean() < 1.0
+        torch.testing.assert_close(seen["masked"][:, own], bit.unsqueeze(1) * seen["k"][:, own], rtol=0, atol=1e-9)
+
+
+def test_lateral_inhibition_without_inhibition_is_token_attention(lively: Lively[LateralInhibition]) -> None:
+    torch.manual_seed(0)
+    inhibited = lively(LateralInhibition(SpikformerConfiguration(dim=16, n_heads=2)))
+    inhibited.inhibition.data.zero_()
+    plain = QKAttention(SpikformerConfiguration(dim=16, n_heads=2), "token").double().eval()
+    plain.load_state_dict(inhibited.state_dict(), strict=False)
+    x = torch.poisson(torch.full((4, 2, 16, 9), 0.7, dtype=torch.float64), generator=torch.Generator().manual_seed(2))
+    for attention in (inhibited, plain):
+        name_memories(attention)
+    with torch.no_grad():
+        assert torch.equal(inhibited(x, Memory(None)), plain(x, Memory(None)))
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("spikformer", 2), ("qkformer", 1)])
+def test_lateral_inhibition_costs_a_second_query_and_a_number_a_head(name: str, blocks: int) -> None:
+    dim = 256 if name == "spikformer" else 128
+    token, lidiff = (
+        sum(p.numel() for p in create_network(name, attention=attention).parameters()) for attention in ("token", "lidiff")
+    )
+    assert lidiff - token == blocks * (dim * dim + 2 * dim + 16)
+
+
+@pytest.mark.parametrize(
+    ("settings", "maps"),
+    [
+        ({"depth": (1, 1)}, [8, 4]),
+        ({"depth": (1, 2, 1), "stem": "image"}, [16, 8, 4]),
+        ({"depth": (1, 1, 2), "stem": "cifar"}, [64, 32, 16]),
+    ],
+)
+def test_stages_see_the_map_as_the_stem_and_the_embeddings_leave_it(settings: dict[str, Any], maps: list[int]) -> None:
+    network = create_network("qkformer", dim=32, n_heads=2, size=(64, 64), n_classes=3, **settings)
+    seen: list[tuple[int, int]] = []
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):
+            module.register_forward_hook(lambda _, inputs, __: seen.append(tuple(inputs[0].shape[2:])))
+    with torch.no_grad():
+        network(torch.ones(1, 1, 2, 64, 64))
+    n_stages = len(maps)
+    expected = [(32 // 2 ** (n_stages - 1 - i), maps[i] ** 2) for i in range(n_stages) for _ in range(settings["depth"][i])]
+    assert seen == expected
+
+
+def test_image_stem_gives_its_shortcut_what_the_first_convolution_fired() -> None:
+    stem = ImageEmbedding(3, 16, LIFParameters(), is_small=False).eval()
+    name_memories(stem)
+    fed: dict[str, torch.Tensor] = {}
+    stem.stages[0].register_forward_hook(lambda _, __, output: fed.update(fired=output))
+    stem.short.register_forward_hook(lambda _, inputs, __: fed.update(taken=inputs[0]))
+    out = stem(torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0)), Memory(None))
+    assert torch.equal(fed["fired"], fed["taken"])
+    assert fed["fired"].shape == (2, 1, 8, 16, 16)
+    assert out.shape == (2, 1, 16, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"depth": (1,)}, {"depth": (1, 1, 1, 1)}, {"depth": (1, 1, 1), "n_heads": 96}, {"stem": "flat"}]
+)
+def test_stages_that_cannot_be_built_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        create_network("qkformer", **settings)

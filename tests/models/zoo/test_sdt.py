@@ -7,9 +7,18 @@ import torch
 from golden import Golden, Lively
 
 from models.energy import SpikeMeter
+from models.functional import LIFParameters, spike_train
 from models.neuron import Memory, name_memories
-from models.zoo.sdt import CurrentMLP, SDTConfiguration, SpikeDrivenSelfAttention, SpikeDrivenTransformer
+from models.registry import create_network
+from models.zoo.sdt import (
+    CurrentMLP,
+    LinearSpikeAttention,
+    SDTConfiguration,
+    SpikeDrivenSelfAttention,
+    SpikeDrivenTransformer,
+)
 from models.zoo.spikformer import ResidualBlock
+from pipeline.schema.errors import ConfigurationError
 
 SMALL = SDTConfiguration(dim=32, n_heads=4, n_classes=5, size=(32, 32))
 
@@ -98,3 +107,57 @@ def test_every_layer_but_the_first_sees_spikes_alone(lively: Lively[SpikeDrivenT
     with torch.no_grad():
         network(torch.full((2, 1, 2, 32, 32), 3.0, dtype=torch.float64))
     assert [name for name, is_spikes in seen.items() if not is_spikes] == ["stem.stages.0.conv"]
+
+
+def test_linear_attention_on_counts_equals_the_released_e_spikeformer(shared_models: Path) -> None:
+    golden = Golden(shared_models / "golden", "espikeformer_attention")
+    attention = LinearSpikeAttention(32, 4, 2.0 * 8**-0.5, LIFParameters(n_levels=4), neuron="sfa", value_ratio=2)
+    golden.load(attention, rename=lambda key: key.replace(".weight", ".conv.weight"))
+    name_memories(attention)
+    x = golden["in/x"].requires_grad_()
+    out = attention(x.unsqueeze(0), Memory(None))[0]
+    (out * golden["in/grad_out"]).sum().backward()
+    torch.testing.assert_close(out, golden["out/attn"], rtol=0, atol=1e-9)
+    torch.testing.assert_close(x.grad, golden["out/attn.grad_x"], rtol=0, atol=1e-9)
+
+
+SFA = {"attention": "linear", "neuron": "sfa", "dim": 32, "n_heads": 4, "n_classes": 5, "size": (32, 32), "value_ratio": 2}
+
+
+def test_counts_expanded_into_spikes_give_the_same_logits(lively: Lively[SpikeDrivenTransformer]) -> None:
+    network = lively(create_network("sdt", **SFA))
+    x = torch.poisson(torch.full((4, 2, 2, 32, 32), 1.0, dtype=torch.float64), generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        counted = network(x)
+        most = []
+
+        def expand(module: torch.nn.Module, inputs: tuple[torch.Tensor], _: torch.Tensor) -> torch.Tensor:
+            # one sub-step after the other, each with binary spikes; what the layer adds of its own, it adds once
+            train = spike_train(inputs[0], network.configuration.lif.n_levels)
+            most.append(inputs[0].max().item())
+            own = type(module).forward(module, torch.zeros_like(inputs[0]))
+            return sum(type(module).forward(module, s) - own for s in train) + own
+
+        for name, module in network.named_modules():
+            if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)) and name != "stem.stages.0.conv":
+                module.register_forward_hook(expand)
+        torch.testing.assert_close(network(x), counted, rtol=0, atol=1e-9)
+        assert max(most) > 1.0  # counts did flow
+
+
+def test_operations_of_counts_are_those_of_their_spikes(lively: Lively[SpikeDrivenTransformer]) -> None:
+    network = lively(create_network("sdt", **SFA))
+    seen = []
+    network.blocks[0].mlp.fc1.conv.register_forward_hook(lambda _, inputs, __: seen.append(spike_train(inputs[0], 4)))
+    meter = SpikeMeter(network)
+    with torch.no_grad():
+        network(torch.full((2, 1, 2, 32, 32), 2.0, dtype=torch.float64))
+    reading = meter.read()
+    meter.close()
+    assert reading.layers["blocks.0.mlp.fc1.conv"].sops == seen[0].sum().item() * 128 > 0
+
+
+@pytest.mark.parametrize("settings", [{"neuron": "sfa"}, {"value_ratio": 2}, {"attention": "linear", "attention_pool": True}])
+def test_options_that_do_not_fit_together_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError):
+        create_network("sdt", **settings)

@@ -1,6 +1,7 @@
 """Spikformer against the released stem and block, and its own stream."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ from golden import Golden, Lively
 
 from models.functional import LIFParameters
 from models.neuron import Memory, name_memories
+from models.registry import create_network
 from models.zoo.spikformer import Block, Spikformer, SpikformerConfiguration, SpikingPatchSplitting
+from pipeline.schema.errors import ConfigurationError
 
 SMALL = SpikformerConfiguration(dim=32, depth=2, n_heads=4, n_classes=5, size=(32, 32))
 
@@ -83,3 +86,11 @@ def test_small_sizes_and_fewer_pools_give_the_announced_tokens() -> None:
     stem = SpikingPatchSplitting(2, 16, "0011", LIFParameters())
     name_memories(stem)
     assert stem(torch.zeros(1, 1, 2, 30, 34), Memory(None)).shape[-1] == configuration.n_tokens == 9 * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("spikformer", {"attention": "token", "qkv_bias": True}), ("tim", {"attention": "lidiff"})]
+)
+def test_borrowed_attention_takes_neither_biases_nor_temporal_interaction(name: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=settings["attention"]):
+        create_network(name, **settings)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from models.energy import SpikeMeter
 from models.functional import LIFParameters
-from models.neuron import PLIF, Memory, name_memories
+from models.neuron import PLIF, Memory, Neuron, name_memories
 from models.registry import create_network
+from models.zoo.spikformer import ResidualBlock
 from models.zoo.spikingresformer import (
     DualSpikeSelfAttention,
     GroupWiseFeedForward,
-    Neuron,
     SpikingResformer,
     SpikingResformerConfiguration,
 )
@@ -175,9 +175,37 @@ def test_a_step_of_training_moves_leak_and_rates() -> None:
     assert 0.0 < attention.f_x.item() < 1.0
 
 
+@pytest.mark.parametrize(("prologue", "size", "maps"), [("plain", (16, 24), (16, 8, 4)), ("image", (64, 96), (16, 8, 4))])
+def test_announced_maps_are_those_the_stages_see(prologue: str, size: tuple[int, int], maps: tuple[int, ...]) -> None:
+    settings = {"dim": (16, 16, 16), "depth": (1, 1, 1), "n_heads": (1, 1, 1), "group_size": 16}
+    network = create_network("spikingresformer", **settings, prologue=prologue, size=size, n_classes=3).eval()
+    seen: list[tuple[int, int]] = []
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):
+            module.register_forward_hook(lambda _, inputs, __: seen.append((inputs[0].shape[4], inputs[0].shape[3])))
+    with torch.no_grad():
+        network(torch.ones(1, 1, 2, size[1], size[0]))
+    assert tuple(seen) == network.configuration.maps == tuple((n, n * 3 // 2) for n in maps)
+
+
+def test_image_network_sees_its_channels_alone_and_an_event_network_their_sum_too() -> None:
+    settings = {"dim": (16, 16, 16), "depth": (1, 1, 1), "n_heads": (1, 1, 1), "group_size": 16, "size": (16, 16)}
+    image = create_network("spikingresformer", **settings, in_channels=3, sum_channel=False)
+    event = create_network("spikingresformer", **settings)
+    assert image.prologue.conv.in_channels == event.prologue.conv.in_channels == 3
+
+
 @pytest.mark.parametrize(
     "settings",
-    [{"size": (66, 64)}, {"group_size": 30}, {"n_heads": (1, 3, 7)}, {"dim": 32}, {"lif": {"tau": 1.0}}, {"neuron": "if"}],
+    [
+        {"prologue": "image", "size": (72, 64)},
+        {"size": (66, 64)},
+        {"group_size": 30},
+        {"n_heads": (1, 3, 7)},
+        {"dim": 32},
+        {"lif": {"tau": 1.0}},
+        {"neuron": "if"},
+    ],
 )
 def test_settings_that_cannot_be_built_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):

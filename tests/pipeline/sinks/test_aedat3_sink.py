@@ -8,7 +8,7 @@ import pytest
 from builders import random_events
 
 from pipeline.schema.errors import UsageError
-from pipeline.schema.events import SensorSize, make_events
+from pipeline.schema.events import SensorSize, make_events, make_triggers
 from pipeline.sinks.registry import open_sink
 from pipeline.sources.registry import open_recording
 
@@ -45,3 +45,25 @@ def test_unix_times_fit(tmp_path: Path) -> None:
 def test_negative_times_are_refused(tmp_path: Path) -> None:
     with open_sink(tmp_path / "a.aedat", DVS128) as sink, pytest.raises(UsageError, match="--from-zero"):
         sink.write(make_events([-1], [0], [0], [0]))
+
+
+def test_every_trigger_comes_back_across_turns_of_the_clock(tmp_path: Path) -> None:
+    turn = 1 << 31
+    triggers = make_triggers([5, turn - 1, turn, turn + 9, 3 * turn], [0, 1, 0, 0, 1], [1, 1, 0, 1, 1])
+    with open_sink(tmp_path / "a.aedat", DVS128) as sink:
+        assert sink.holds_triggers
+        sink.write(make_events([7], [1], [2], [1]))
+        sink.write_triggers(triggers)
+    with open_recording(tmp_path / "a.aedat") as source:
+        assert sum(packet.size for packet in source.packets()) == 1
+        assert np.array_equal(source.take_triggers(), triggers)
+
+
+def test_triggers_without_a_kind_are_refused(tmp_path: Path) -> None:
+    with open_sink(tmp_path / "a.aedat", DVS128) as sink:
+        for number, p in ((1, 0), (2, 1)):
+            with pytest.raises(UsageError, match="id 0"):
+                sink.write_triggers(make_triggers([1, 2], [0, number], [1, p]))
+        with pytest.raises(UsageError, match="--from-zero"):
+            sink.write_triggers(make_triggers([-1], [0], [1]))
+    assert (tmp_path / "a.aedat").read_bytes().endswith(b"END-HEADER\r\n")

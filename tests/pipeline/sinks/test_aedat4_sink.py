@@ -8,7 +8,7 @@ import pytest
 from builders import SENSOR, random_events
 
 from pipeline.schema.errors import UsageError
-from pipeline.schema.events import SensorSize, empty_events, make_events
+from pipeline.schema.events import SensorSize, Triggers, empty_events, empty_triggers, make_events, make_triggers
 from pipeline.sinks.registry import open_sink
 from pipeline.sources import aedat4_tables as tables
 from pipeline.sources.compression import unpack
@@ -95,3 +95,50 @@ def test_events_are_copied_because_sources_may_reuse_their_memory(tmp_path: Path
 def test_sensor_too_wide_for_int16_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="15 bits"):
         open_sink(tmp_path / "a.aedat4", SensorSize(40_000, 10))
+
+
+def triggers_in(path: Path) -> Triggers:
+    with open_recording(path) as source:
+        for _ in source.packets():
+            pass
+        return source.take_triggers()
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])
+def test_every_trigger_comes_back(tmp_path: Path, compression: str) -> None:
+    kinds = [(0, 1), (0, 0), (1, 1), (2, 1), (2, 0), (3, 1), (3, 0), (4, 1), (4, 0)] * 300
+    triggers = make_triggers(np.arange(2700) * 11 + 5, *np.array(kinds).T)
+    events = random_events(5000)
+    with open_sink(tmp_path / "a.aedat4", SENSOR, compression=compression) as sink:
+        assert sink.holds_triggers
+        for part, met in zip(np.array_split(events, 7), np.array_split(triggers, 7), strict=True):
+            sink.write(part)
+            sink.write_triggers(met)
+            sink.write_triggers(empty_triggers())
+    assert np.array_equal(triggers_in(tmp_path / "a.aedat4"), triggers)
+    with open_recording(tmp_path / "a.aedat4") as source:
+        assert np.array_equal(np.concatenate(list(source.packets())), events)
+        assert source.report().warnings == ()
+
+
+@pytest.mark.parametrize(("number", "p"), [(1, 0), (5, 1), (6, 0), (-1, 0)])
+def test_triggers_without_a_kind_are_refused_and_nothing_of_them_is_written(tmp_path: Path, number: int, p: int) -> None:
+    with open_sink(tmp_path / "a.aedat4", SENSOR) as sink:
+        with pytest.raises(UsageError, match="ids 0"):
+            sink.write_triggers(make_triggers([1, 2], [0, number], [1, p]))
+        sink.write_triggers(make_triggers([3], [0], [0]))
+    assert triggers_in(tmp_path / "a.aedat4").tolist() == [(3, 0, 0)]
+
+
+def test_flushed_triggers_are_readable_before_the_file_is_closed(tmp_path: Path) -> None:
+    with open_sink(tmp_path / "a.aedat4", SENSOR) as sink:
+        sink.write_triggers(make_triggers([3], [0], [1]))
+        sink.flush()
+        assert triggers_in(tmp_path / "a.aedat4").tolist() == [(3, 0, 1)]
+
+
+def test_triggers_may_come_before_or_after_the_events_around_them(tmp_path: Path) -> None:
+    with open_sink(tmp_path / "a.aedat4", SENSOR) as sink:
+        sink.write(make_events([100], [0], [0], [0]))
+        sink.write_triggers(make_triggers([50, 200], [0, 0], [1, 0]))
+    assert triggers_in(tmp_path / "a.aedat4")["t"].tolist() == [50, 200]

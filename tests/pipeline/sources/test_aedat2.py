@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from recording_bytes import AEDAT2_END, AEDAT2_LINE, DAVIS240_CHIP, aedat2, davis240_address, dvs128_address
+from seeking import check_spans_from_every_bookmark
 
 from pipeline.schema.errors import InputError, UsageError
 from pipeline.schema.events import Events, SensorSize
 from pipeline.sources.base import ReadReport
+from pipeline.sources.index import Index
 from pipeline.sources.registry import open_recording
 
 TURN = 1 << 32
@@ -152,3 +154,56 @@ def test_reading_twice_gives_the_same_events(tmp_path: Path) -> None:
     with open_recording(path) as source:
         assert source.info.sensor_size == SensorSize(128, 128)
         assert [packet.tolist() for packet in source.packets()] == [packet.tolist() for packet in source.packets()]
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "height"),
+    [
+        ("ch.unizh.ini.jaer.chip.retina.DVS128", 128, 128),
+        ("eu.seebetter.ini.chips.davis.DAVIS240B", 240, 180),
+        ("eu.seebetter.ini.chips.davis.DAVIS240C", 240, 180),
+        ("eu.seebetter.ini.chips.davis.Davis346blue", 346, 260),
+        ("eu.seebetter.ini.chips.davis.Davis346red", 346, 260),
+        ("eu.seebetter.ini.chips.davis.Davis640", 640, 480),
+        ("ch.unizh.ini.jaer.chip.retina.DVS640", 640, 480),
+    ],
+)
+def test_sensor_size_follows_from_the_class_of_the_chip(tmp_path: Path, name: str, width: int, height: int) -> None:
+    (tmp_path / "recording").write_bytes(aedat2([(0, 1)], chip=name.encode()))
+    with open_recording(tmp_path / "recording") as source:
+        assert source.info.sensor_size == SensorSize(width, height)
+        assert next(source.packets()).tolist() == [(width - 1, height - 1, 1 if width == 128 else 0, 1)]
+
+
+def test_orientation_is_an_option_of_the_reader(tmp_path: Path) -> None:
+    (tmp_path / "recording").write_bytes(aedat2([(3 << 8 | 10 << 1 | 1, 5)]))
+    with open_recording(tmp_path / "recording", orientation="tonic") as source:
+        assert next(source.packets()).tolist() == [(3, 10, 1, 5)]
+
+
+def test_sync_events_are_kept_as_triggers(tmp_path: Path) -> None:
+    (tmp_path / "recording").write_bytes(aedat2([(0, 1), (1 << 15, 5), (0, 9), (1 << 15, 12)]))
+    with open_recording(tmp_path / "recording") as source:
+        assert sum(packet.size for packet in source.packets()) == 2
+        assert source.take_triggers().tolist() == [(5, 0, 1), (12, 0, 1)]
+        assert source.report().n_triggers == 2
+
+
+def test_spans_from_every_bookmark_are_slices_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.sources.aedat2.BLOCK_BYTES", 320)
+    monkeypatch.setattr(Index, "STEP", 600)
+    rng = np.random.default_rng(3)
+    # across a turn of the clock, a clock set back, disorder, and sync events
+    t = np.cumsum(rng.integers(0, 30_000, 600)) + TURN - 6_000_000
+    t[300] -= 500
+    t[450:] -= t[450] - 7
+    address = rng.integers(0, 1 << 15, 600) | (rng.random(600) < 0.05) << 15
+    (tmp_path / "recording").write_bytes(aedat2(zip(address.tolist(), t.tolist(), strict=True)))
+    whole = check_spans_from_every_bookmark(tmp_path / "recording", at_least=6)
+    assert whole["t"][0] < TURN < whole["t"][-1]
+
+
+def test_real_recordings_are_read_from_any_bookmark(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Index, "STEP", 1 << 20)
+    for path in sorted((shared_data / "recordings/aedat2").glob("*.aedat")):
+        check_spans_from_every_bookmark(path, at_least=2)

@@ -3,12 +3,15 @@
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from recording_bytes import AEDAT3_HEADER, packet3, polarity, special
+from seeking import check_spans_from_every_bookmark
 
 from pipeline.schema.errors import InputError
 from pipeline.schema.events import SensorSize
 from pipeline.sources.base import ReadReport
+from pipeline.sources.index import Index
 from pipeline.sources.registry import open_recording
 
 HEADER_3_0 = b"#!AER-DAT3.0\r\n#Format: RAW\r\n#Source 1: DVS128\r\n"
@@ -139,3 +142,67 @@ def test_header_alone_is_a_recording_without_events(tmp_path: Path) -> None:
     events, report = read(tmp_path, AEDAT3_HEADER)
     assert events == []
     assert report.warnings == ("header only: no events",)
+
+
+def test_external_inputs_are_kept_as_triggers_with_their_own_times(tmp_path: Path) -> None:
+    # kinds: 2 rising, 3 falling, 4 pulse; 5 is none of ours, and the last is marked invalid
+    specials = [special(15, 2), special(17, 3), special(18, 4), special(19, 5), struct.pack("<Ii", 2 << 1, 20)]
+    data = AEDAT3_HEADER + packet3([polarity(t, 1, 1, 1) for t in (10, 20)], overflow=1) + packet3(specials, kind=0, overflow=1)
+    (tmp_path / "recording").write_bytes(data)
+    with open_recording(tmp_path / "recording") as source:
+        assert sum(packet.size for packet in source.packets()) == 2
+        high = 1 << 31
+        assert source.take_triggers().tolist() == [(high + 15, 0, 1), (high + 17, 0, 0), (high + 18, 1, 1)]
+
+
+def test_triggers_move_with_a_clock_that_was_reset(tmp_path: Path) -> None:
+    before = packet3([special(900, 2)], kind=0) + packet3([polarity(1000, 0, 0, 1)])
+    # right behind the reset nothing is known of the new clock; after an event of 3 us, 1000 + (5 - 3)
+    reset = packet3([special(0, 1), special(1, 2)], kind=0)
+    after = packet3([polarity(3, 0, 0, 1)]) + packet3([special(5, 3)], kind=0)
+    (tmp_path / "recording").write_bytes(AEDAT3_HEADER + before + reset + after)
+    with open_recording(tmp_path / "recording") as source:
+        assert [t for packet in source.packets() for t in packet["t"].tolist()] == [1000, 1000]
+        assert source.take_triggers()["t"].tolist() == [900, 1000, 1002]
+
+
+def test_triggers_of_other_sources_are_left_out(tmp_path: Path) -> None:
+    data = AEDAT3_HEADER + packet3([polarity(1, 1, 1, 1)]) + packet3([special(2, 2)], kind=0, source=7)
+    (tmp_path / "recording").write_bytes(data)
+    with open_recording(tmp_path / "recording") as source:
+        assert sum(packet.size for packet in source.packets()) == 1
+        assert source.take_triggers().size == 0
+
+
+@pytest.mark.parametrize("every", [1, 90, 600, 9999])
+def test_events_that_need_care_change_nothing_for_those_around_them(tmp_path: Path, every: int) -> None:
+    # whole chunks are converted at once unless one event in them is invalid, outside or late
+    rng = np.random.default_rng(every)
+    n = 3000
+    t = np.cumsum(rng.integers(0, 9, n)) + 1_000
+    x, y, p = rng.integers(0, 128, n), rng.integers(0, 128, n), rng.integers(0, 2, n)
+    kind = np.where(np.arange(n) % every == every - 1, rng.integers(0, 3, n), -1)
+    x[kind == 1] = 128
+    t[kind == 2] -= 40
+    rows = zip(t.tolist(), x.tolist(), y.tolist(), p.tolist(), (kind != 0).tolist(), strict=True)
+    bodies = [polarity(*row[:4], is_valid=row[4]) for row in rows]
+    events, report = read(tmp_path, AEDAT3_HEADER + packet3(bodies[:1234]) + packet3(bodies[1234:]))
+    kept = (kind != 0) & (kind != 1)
+    expected = np.column_stack([x[kept], y[kept], p[kept], np.maximum.accumulate(t[kept])])
+    assert np.array_equal(np.array(events), expected)
+    assert report.is_monotonic == bool((np.maximum.accumulate(t[kept]) == t[kept]).all())
+
+
+def test_spans_from_every_bookmark_are_slices_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.sources.aedat3.BLOCK_BYTES", 500)
+    monkeypatch.setattr(Index, "STEP", 900)
+    packets = []
+    for i in range(20):
+        # two turns of the 31-bit clock, and a reset in the middle
+        times = range((1 << 31) - 4000 + 200 * i, (1 << 31) - 3900 + 200 * i, 3) if i < 10 else range(100 * i, 100 * i + 80, 2)
+        packets.append(packet3([polarity(t % (1 << 31), t % 128, i, t % 2) for t in times], overflow=i // 12))
+        packets.append(packet3([special(times[-1] % (1 << 31), 2)], kind=0, overflow=i // 12))
+        if i == 9:
+            packets.append(packet3([special(0, 1)], kind=0))
+    (tmp_path / "recording").write_bytes(AEDAT3_HEADER + b"".join(packets))
+    check_spans_from_every_bookmark(tmp_path / "recording", at_least=5)

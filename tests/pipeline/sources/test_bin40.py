@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hostile import mutations, truncations
+from seeking import assert_spans_are_slices
 from test_hostile_recordings import read_or_refuse
 
 from pipeline.schema.errors import UnknownFormatError, UsageError
 from pipeline.schema.events import SensorSize
+from pipeline.sources import bin40
 from pipeline.sources.bin40 import is_plausible
+from pipeline.sources.index import Index
 from pipeline.sources.registry import open_recording
 
 
@@ -116,3 +119,20 @@ def test_n_mnist_clips_equal_their_repacked_twins(shared_data: Path) -> None:
         assert any(
             all(np.array_equal(events[name], clips[name][offsets[i] : offsets[i + 1]]) for name in "txyp") for i in twins
         ), file.name
+
+
+def test_a_span_equals_the_slice_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Index, "STEP", 1)
+    monkeypatch.setattr(bin40, "_BLOCK_RECORDS", 4)
+    (tmp_path / "a.bin").write_bytes(records([*ROWS[:10], (0, 0, 240, 0), *ROWS[10:], (1000, 1, 1, 1)]))
+    assert assert_spans_are_slices(tmp_path / "a.bin") > 20
+
+
+def test_any_name_and_any_bytes_are_read_when_asked_for(tmp_path: Path) -> None:
+    falling = records([(5000 - t, x, y, p) for t, x, y, p in ROWS[:5]])
+    (tmp_path / "a.bs2").write_bytes(falling)
+    with pytest.raises(UnknownFormatError):
+        open_recording(tmp_path / "a.bs2")
+    with open_recording(tmp_path / "a.bs2", format="bin40") as source:
+        assert next(source.packets())["t"].tolist() == [5000] * 5
+        assert not source.report().is_monotonic

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hostile import mutations, truncations
 
-from pipeline.schema.errors import InputError, SaccadeError
+from pipeline.schema.errors import InputError, SaccadeError, UnknownFormatError
 from pipeline.schema.events import SensorSize
 from pipeline.sources.base import ReadReport
 from pipeline.sources.registry import open_recording
@@ -68,17 +68,79 @@ def test_time_turns_at_32_bits_and_disorder_across_the_turn_is_no_second_turn(tm
 
 
 def test_triggers_alone_are_a_whole_file_without_events(tmp_path: Path) -> None:
-    events, report, _ = read(tmp_path, dat([struct.pack("<II", 100, 6 << 26 | 1)] * 3, kind=14))
-    assert events == []
-    assert report == ReadReport(warnings=("no events: the file holds 3 external triggers",))
+    words = [(100, 6 << 26 | 1), (TURN - 5, 63 << 26), (7, 1)]
+    (tmp_path / "recording").write_bytes(dat([struct.pack("<II", t, what) for t, what in words], kind=14))
+    with open_recording(tmp_path / "recording") as source:
+        assert sum(packet.size for packet in source.packets()) == 0
+        # the clock turned before the last
+        assert source.take_triggers().tolist() == [(100, 6, 1), (TURN - 5, 63, 0), (TURN + 7, 0, 1)]
+        assert source.report() == ReadReport(warnings=("no events: the file holds 3 external triggers",), n_triggers=3)
+
+
+def test_optical_flow_gives_its_events_and_says_what_it_leaves_out(tmp_path: Path) -> None:
+    rows = [record(t, t, 2, 1) + struct.pack("<ffffI", 1.0, -1.0, 3.0, 4.0, t) for t in (5, 6)]
+    events, report, _ = read(tmp_path, dat([*rows, rows[0][:20]], kind=40, size=28))
+    assert events == [(5, 2, 1, 5), (6, 2, 1, 6)]
+    assert report.warnings[0] == "optical flow: the events were read, and the speeds beside them left out"
+    assert report.n_bytes_skipped == 20
+
+
+def test_file_without_a_header_is_read_when_the_user_says_what_it_is(tmp_path: Path) -> None:
+    # x 8-0, y 16-9, ON 17
+    rows = [struct.pack("<II", 0x11223344 + i, 1 << 17 | (200 + i) << 9 | 300 + i) for i in range(3)]
+    (tmp_path / "old.dat").write_bytes(b"".join(rows) + b"abc")
+    with pytest.raises(UnknownFormatError):
+        open_recording(tmp_path / "old.dat")
+    with open_recording(tmp_path / "old.dat", format="dat") as source:
+        assert source.info.encoding == "kAER, no header"
+        assert source.info.sensor_size == SensorSize(303, 203)
+        events = [event for packet in source.packets() for event in packet.tolist()]
+        assert events == [(300 + i, 200 + i, 1, 0x11223344 + i) for i in range(3)]
+        assert source.report().n_bytes_skipped == 3
+    (tmp_path / "new.dat").write_bytes(dat([record(1, 1, 1, 1)]))
+    with open_recording(tmp_path / "new.dat", format="dat") as source:
+        assert [packet.tolist() for packet in source.packets()] == [[(1, 1, 1, 1)]]
+
+
+def test_old_file_equals_its_twin_of_another_kind(shared_data: Path) -> None:
+    clips = np.load(shared_data / "labelled/poker_dvs/poker_dvs.npz", allow_pickle=False)
+    index = next(i for i, name in enumerate(clips["names"]) if "di_17" in str(name))
+    part = slice(clips["offsets"][index], clips["offsets"][index + 1])
+    path = shared_data / "recordings/dat/kaer_v1_headerless_poker_di_17_td.dat"
+    with open_recording(path, format="dat") as source:
+        events = np.concatenate(list(source.packets()))
+    assert np.array_equal(events["t"], clips["t"][part] - clips["t"][part][0])
+    for field in "xyp":
+        assert np.array_equal(events[field], clips[field][part])
+
+
+@pytest.mark.parametrize("odd", ["outside", "backward", "turn", "leap"])
+def test_one_odd_record_among_many_changes_no_other(tmp_path: Path, odd: str) -> None:
+    n, at = 5000, 2600
+    x, y, p = np.arange(n) % 32, np.arange(n) % 24, np.arange(n) % 2
+    t = np.arange(n, dtype=np.int64) * 10 + (TURN - 26_005 if odd == "turn" else 0)
+    expected = t.copy()
+    if odd == "outside":
+        x[at] = 32
+    if odd == "backward":
+        t[at] -= 1000
+        expected[at] = expected[at - 1]
+    if odd == "leap":
+        t[at:] += 1 << 31
+        expected[at:] += 1 << 31
+    body = np.column_stack([t % TURN, p << 28 | y << 14 | x]).astype("<u4").tobytes()
+    events, report, _ = read(tmp_path, dat([body]))
+    keep = x < 32
+    assert np.array_equal(np.array(events), np.column_stack([x, y, p, expected])[keep])
+    assert len(report.warnings) == (odd in ("outside", "backward"))
 
 
 @pytest.mark.parametrize(
     ("data", "found"),
     [
-        (dat([b"\0" * 28], kind=40, size=28), "optical flow"),
         (dat([b"\0" * 16], kind=12, size=16), "type 12, 16 bytes"),
         (dat([b"\0" * 8], kind=99), "type 99"),
+        (dat([b"\0" * 12], kind=14, size=12), "type 14, 12 bytes"),
         (dat([b"\0" * 8], header=b"% Version 1\n" + SIZE), "version '1'"),
         (dat([b"\0" * 8], header=b"% Version 2\n% Height 0\n% Width 99999\n"), "99999x0"),
     ],

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hostile import mutations, truncations
+from seeking import assert_spans_are_slices
 from test_hostile_recordings import read_or_refuse
 
 from pipeline.schema.errors import InputError, UnknownFormatError, UsageError
 from pipeline.schema.events import SensorSize
+from pipeline.sources import es as es_module
 from pipeline.sources.file import BLOCK_BYTES
+from pipeline.sources.index import Index
 from pipeline.sources.registry import open_recording
 
 HEADER = b"Event Stream" + bytes([2, 0, 0, 1]) + struct.pack("<HH", 32, 24)
@@ -119,3 +122,10 @@ def test_real_recordings_meet_their_manifest(shared_data: Path) -> None:
     assert events.size * 239 - events["y"].sum(dtype=np.int64) == entry["sum_y"]
     with pytest.raises(UnknownFormatError, match="generic"):
         open_recording(shared_data / "recordings/es/edge_generic_type.es")
+
+
+def test_a_span_equals_the_slice_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Index, "STEP", 1)
+    monkeypatch.setattr(es_module, "BLOCK_BYTES", 16)
+    (tmp_path / "a").write_bytes(HEADER + events_es([(700 * i, i % 32, i % 24, i % 2) for i in range(40)]))
+    assert assert_spans_are_slices(tmp_path / "a") > 20

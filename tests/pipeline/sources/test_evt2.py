@@ -14,7 +14,7 @@ from pipeline.sources.registry import open_recording
 
 HEADER = b"% evt 2.0\n% format EVT2;height=24;width=32\n% geometry 32x24\n% end\n"
 TURN = 1 << 34
-OTHERS = [0xA << 28 | 1, 0xD << 28 | 0x0FFFFFFF, 0xE << 28 | 0x14, 0xF << 28 | 0x55, 0x2 << 28, 0x7 << 28 | 5, 0xB << 28]
+OTHERS = [0xD << 28 | 0x0FFFFFFF, 0xE << 28 | 0x14, 0xF << 28 | 0x55, 0x2 << 28, 0x7 << 28 | 5, 0xB << 28]
 
 
 def time_high(t: int) -> int:

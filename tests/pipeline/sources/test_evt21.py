@@ -12,7 +12,7 @@ from pipeline.sources.base import ReadReport
 from pipeline.sources.registry import open_recording
 
 FORMAT = b"% evt 2.1\n% format EVT21;height=24;width=64"
-OTHERS = [0xA << 60 | 1 << 32, 0xE << 60 | 0x14 << 32 | 77, 0xF << 60 | 5, 0x3 << 60 | 0xFFFF]
+OTHERS = [0xE << 60 | 0x14 << 32 | 77, 0xF << 60 | 5, 0x3 << 60 | 0xFFFF]
 
 
 def time_high(t: int) -> int:

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from hostile import mutations
+from seeking import assert_spans_are_slices
 from test_hostile_recordings import read_or_refuse
 
 from pipeline.schema.errors import InputError, MissingExtraError, UnknownFormatError
-from pipeline.schema.events import SensorSize
+from pipeline.schema.events import SensorSize, make_triggers
+from pipeline.sources import hdf5 as hdf5_module
+from pipeline.sources.index import Index
 from pipeline.sources.registry import is_recording, open_recording
 
 h5py = pytest.importorskip("h5py", reason="h5py is not installed (extra hdf5)")
@@ -275,3 +278,70 @@ def test_real_plain_group_meets_its_manifest(shared_data: Path) -> None:
             assert events[name].tolist() == file[f"raw_events/{name}"][:].astype(int).tolist()
         # whoever wrote it exchanged x and y, so that it does not fit on its 240x180 pixels
         assert source.info.sensor_size == SensorSize(146, 182)
+
+
+def test_a_span_of_packed_chunks_begins_at_one_and_equals_the_slice_of_the_whole(tmp_path: Path) -> None:
+    rows = [(100 + 3 * i, i % 32, i % 24, i % 2) for i in range(40)]
+    path = write_ecf(tmp_path / "a", [(0, ecf_chunk(rows[i : i + 4])) for i in range(0, 40, 4)], n=40)
+    assert assert_spans_are_slices(path) > 40
+
+
+def test_packed_chunks_whose_times_fall_are_read_from_the_front(tmp_path: Path) -> None:
+    rows = [(100 + 3 * i, i % 32, i % 24, i % 2) for i in range(12)]
+    fallen = [rows[8:], rows[:4], rows[4:8]]
+    path = write_ecf(tmp_path / "a", [(0, ecf_chunk(part)) for part in fallen], n=12)
+    assert assert_spans_are_slices(path) == 0
+    # a chunk that reaches beyond the beginning of the next one, but not beyond the one behind that
+    late = [(100, 1, 1, 1), (110, 1, 1, 1), (120, 1, 1, 1), (130, 1, 1, 1)]
+    last = [(140 + 3 * i, i, i, 1) for i in range(4)]
+    path = write_ecf(tmp_path / "b", [(0, ecf_chunk(late)), (0, ecf_chunk(rows[3:7])), (0, ecf_chunk(last))], n=12)
+    assert assert_spans_are_slices(path) > 0
+
+
+def test_a_damaged_chunk_before_the_span_does_no_harm(tmp_path: Path) -> None:
+    chunks = [(0, ecf_chunk(ROWS[:4])), (0, ecf_chunk(ROWS[4:8])[:-3]), (0, ecf_chunk(ROWS[8:]))]
+    assert_spans_are_slices(write_ecf(tmp_path / "a", chunks, n=10))
+
+
+def test_a_span_of_columns_equals_the_slice_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Index, "STEP", 1)
+    monkeypatch.setattr(hdf5_module, "_BLOCK_EVENTS", 8)
+    t = np.array([10 * i for i in range(50)] + [20] + [5000 * i for i in range(50)])
+    columns = {"t": t, "x": t % 32, "y": t % 24, "p": t % 2}
+    assert assert_spans_are_slices(write_columns(tmp_path / "a", "raw", columns)) > 20
+
+
+def test_dsec_is_entered_by_its_table_of_milliseconds(tmp_path: Path) -> None:
+    t = np.arange(0, 20_000, 130, dtype="u4")
+    columns = {"t": t, "x": (t % 32).astype("u2"), "y": (t % 24).astype("u2"), "p": (t % 2).astype("u1")}
+    table = np.searchsorted(t, np.arange(20) * 1000).astype("u8")
+    path = write_columns(tmp_path / "a", "events", columns, t_offset=49_599_300_523, ms_to_idx=table)
+    assert assert_spans_are_slices(path) > 40
+    # a table that lies is not believed
+    path = write_columns(tmp_path / "b", "events", columns, t_offset=49_599_300_523, ms_to_idx=table[::-1].copy())
+    assert_spans_are_slices(path)
+
+
+def test_triggers_come_with_the_events_around_them(tmp_path: Path) -> None:
+    path = write_ecf(tmp_path / "a", [(0, ecf_chunk(ROWS[:4])), (0, ecf_chunk(ROWS[4:8])), (0, ecf_chunk(ROWS[8:]))], n=10)
+    rows = np.zeros(4, dtype=np.dtype({"names": ["p", "t", "id"], "formats": ["<i2", "<i8", "<i2"], "offsets": [0, 8, 16]}))
+    rows["t"], rows["id"], rows["p"] = [90, 109, 110, 999], [6, 6, 6, 1], [1, 0, 1, 0]
+    with h5py.File(path, "a") as file:
+        file["EXT_TRIGGER/events"] = rows
+    with open_recording(path) as source:
+        taken = [source.take_triggers().tolist() for _ in source.packets()]
+        assert taken == [[(90, 6, 1), (109, 6, 0)], [(110, 6, 1)], []]
+        assert source.take_triggers().tolist() == make_triggers([999], [1], [0]).tolist()
+        assert source.report().n_triggers == 4
+
+
+def test_blosc_without_its_plug_in_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with h5py.File(tmp_path / "a", "w") as file:
+        for name in "txyp":
+            creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            creation.set_chunk((4,))
+            creation.set_filter(32001, h5py.h5z.FLAG_OPTIONAL)
+            h5py.h5d.create(file.id, name.encode(), h5py.h5t.NATIVE_INT64, h5py.h5s.create_simple((4,)), creation)
+    monkeypatch.setitem(sys.modules, "hdf5plugin", None)
+    with pytest.raises(InputError, match=r"filter 32001.*pip install 'saccade\[dsec\]'"):
+        open_recording(tmp_path / "a")

@@ -4,9 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import SENSOR, random_events
+from seeking import assert_spans_are_slices
 
 from pipeline.schema.errors import InputError, UnknownFormatError
 from pipeline.schema.events import SensorSize
+from pipeline.sinks.registry import open_sink
+from pipeline.sources import npz as npz_module
+from pipeline.sources.index import Index
 from pipeline.sources.registry import open_recording
 
 COLUMNS = {"t": [10, 20, 30], "x": [1, 2, 3], "y": [4, 5, 6], "p": [1, 0, 1]}
@@ -66,3 +71,31 @@ def test_cut_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-30])
     with pytest.raises(InputError, match="cut off or damaged"):
         open_recording(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("kind", ["stored", "deflate", "journal"])
+def test_a_span_equals_the_slice_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(Index, "STEP", 1)
+    monkeypatch.setattr(npz_module, "_BLOCK_EVENTS", 16)
+    events = random_events()
+    columns = {name: events[name] for name in "txyp"}
+    with open_sink(tmp_path / "journal", SENSOR, format="npz") as sink:
+        sink.write(events)
+        (tmp_path / "a.npz").write_bytes((tmp_path / "journal").read_bytes())
+    if kind != "journal":
+        save = np.savez if kind == "stored" else np.savez_compressed
+        save(tmp_path / "a.npz", **columns, width=32, height=24)  # type: ignore[arg-type] # arrays by name
+    with open_recording(tmp_path / "a.npz") as source:
+        assert source.info.encoding == kind
+    assert assert_spans_are_slices(tmp_path / "a.npz") > 20
+
+
+def test_a_stored_column_whose_sum_is_wrong_is_told(tmp_path: Path) -> None:
+    x = np.arange(3000) % 32
+    np.savez(tmp_path / "a.npz", t=np.arange(3000), x=x, y=x % 24, p=x % 2, width=32, height=24)
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[data.index(x.tobytes()) + 20_000] ^= 1
+    (tmp_path / "a.npz").write_bytes(data)
+    with open_recording(tmp_path / "a.npz") as source:
+        assert list(source.packets()) == []
+        assert any("the sum of x.npy is wrong" in warning for warning in source.report().warnings)

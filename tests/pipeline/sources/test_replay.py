@@ -1,6 +1,9 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from builders import SENSOR
+from triggered import TriggeredSource
 
 from pipeline.fakes import ListSource, ManualClock
 from pipeline.schema.errors import UsageError
@@ -196,4 +199,33 @@ def test_requests_are_obeyed_and_nonsense_is_refused():
     for request in (Request("seek"), Request("speed", -2.0), Request("describe")):
         with pytest.raises(UsageError):
             command_replay(replay, request)
+    replay.close()
+
+
+class SeekableSource(TriggeredSource):
+    """A recording that remembers from where it was asked to begin."""
+
+    asked: ClassVar[list[int | None]] = []
+
+    def packets(self, start_us=None, end_us=None):
+        self.asked.append(start_us)
+        return super().packets(start_us, end_us)
+
+
+@pytest.mark.parametrize("first_us", [None, 5_000])
+def test_a_recording_that_can_begin_in_the_middle_is_read_from_there(first_us):
+    SeekableSource.asked.clear()
+    settings = ReplaySettings(speed=0, start_us=10_000, end_us=39_999)
+    replay = ReplaySource(lambda: SeekableSource(TIMES.tolist()), settings)
+    replay.first_us = first_us
+    packets = replay.packets()
+    assert next(packet for packet in packets if len(packet))["t"].tolist() == [15_000]
+    replay.seek(39_000)
+    assert [packet["t"].tolist() for packet in packets if len(packet)] == []
+    replay.seek(20_000)
+    assert [packet["t"].tolist() for packet in replay.packets() if len(packet)] == []
+    replay.seek(0)
+    assert [packet["t"].tolist() for packet in replay.packets() if len(packet)] == [[15_000]]
+    # the first event is looked for once, and only where nobody knew its time
+    assert SeekableSource.asked == [*([None] if first_us is None else []), 15_000, 44_000, 25_000, 15_000]
     replay.close()

@@ -27,12 +27,11 @@ def test_content_decides_whatever_the_name(tmp_path: Path) -> None:
     ("head", "found"),
     [
         (b"", "an empty file"),
-        (b"#!AER-DAT1.0\r\n", "AEDAT 1.0"),
         (b"#!AER-DAT9.0\r\n", "unknown version"),
         (b"#!AER-DAT4.0\n", "text-mode"),
         (b"#!AER", "first 5 bytes of an AEDAT file"),
         (b"% format EVT4;height=720;width=1280\n", "Prophesee RAW (EVT4)"),
-        (b"#ROSBAG V2.0\n", "ROS 1 bag"),
+        (b"#ROSBAG V1.2\n", "ROS bag of an old version"),
         (b"\x89PNG\r\n\x1a\n", "PNG"),
         (b"\0" * 100, "zero bytes"),
         (b"0.003811 96 133\n", "text that begins '0.003811 96 133'"),

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hostile import mutations, truncations
+from seeking import assert_spans_are_slices
 from test_hostile_recordings import read_or_refuse
 
 from pipeline.schema.errors import UnknownFormatError, UsageError
 from pipeline.schema.events import SensorSize
 from pipeline.sources import text as text_module
+from pipeline.sources.index import Index
 from pipeline.sources.registry import is_recording, open_recording
 
 LINES = "".join(f"{1000 * i} {i % 32} {i % 24} {i % 2}\n" for i in range(40)).encode()
@@ -163,3 +165,44 @@ def test_real_recording_meets_its_manifest(shared_data: Path) -> None:
     assert float(events["p"].mean()) == pytest.approx(entry["on_share"], abs=1e-5)
     rows = np.loadtxt(shared_data / entry["file"])
     assert np.array_equal(events["t"], np.rint(rows[:, 0] * 1e6).astype(np.int64))
+
+
+def test_an_unnamed_order_is_told_by_how_columns_look(tmp_path: Path) -> None:
+    rows = [(i * 7 % 32, i * 5 % 24, 100 * i, i % 2) for i in range(20)]
+    for order in ("xytp", "xypt", "ptxy", "tpxy"):
+        columns = [["xytp".index(name) for name in order]] * 20
+        lines = "".join(" ".join(str(row[column]) for column in at) + "\n" for row, at in zip(rows, columns, strict=True))
+        (tmp_path / "a").write_text(lines)
+        with open_recording(tmp_path / "a") as source:
+            named = " ".join(order)
+            assert source.info.encoding == f"{named}, t in microseconds"
+            assert next(source.packets()).tolist() == [(x, y, p, t) for x, y, t, p in rows]
+            assert any(f"{named}, t in microseconds is how they look" in warning for warning in source.report().warnings)
+
+
+def test_what_the_user_says_of_the_columns_wins(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("# t x y p\n1 2 10.5 1\n3 4 20.25 0\n")
+    with open_recording(tmp_path / "a", columns="y,x,t_us,p") as source:
+        assert source.info.encoding == "y x t p, t in microseconds"
+        assert next(source.packets()).tolist() == [(2, 1, 1, 11), (4, 3, 0, 20)]
+    (tmp_path / "b").write_text("10 1 2 1\n")
+    with open_recording(tmp_path / "b", columns="t_s x y p") as source:
+        assert next(source.packets())["t"].tolist() == [10_000_000]
+    for columns in ("t,x,y", "t,x,y,q", "t,t_us,x,y", "t,x,y,p,p"):
+        with pytest.raises(UsageError, match="do not name t, x, y and p once each"):
+            open_recording(tmp_path / "b", columns=columns)
+
+
+def test_text_in_a_file_without_a_signature_is_read_when_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"# \x00 not plain\n" + LINES)
+    with pytest.raises(UnknownFormatError):
+        open_recording(tmp_path / "a")
+    with open_recording(tmp_path / "a", format="text") as source:
+        assert sum(packet.size for packet in source.packets()) == 40
+
+
+def test_a_span_equals_the_slice_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Index, "STEP", 1)
+    monkeypatch.setattr(text_module, "BLOCK_BYTES", 64)
+    (tmp_path / "a").write_bytes(b"t,x,y,p\n" + LINES + b"5000 1 1 1\n" + b"10 1 2 1\n30000 2 2 0\n")
+    assert assert_spans_are_slices(tmp_path / "a") > 20

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from pipeline.rendering.captions import Caption
+from pipeline.rendering.footer import draw_footer, footer_height, format_seconds
+from pipeline.rendering.palette import choose_palette
+
+pytest.importorskip("PIL", reason="Pillow is not installed (extra video)")
+DARK = choose_palette("dark")
+
+
+def inked(footer, left, right):
+    """Whether anything but footer colour and confidence line stands between these shares of the width."""
+    height, width, _ = footer.shape
+    part = footer[height // 4 :, round(left * width) : round(right * width)]
+    return bool((part != np.array(DARK.footer)).any())
+
+
+def test_label_stands_on_the_left_and_time_on_the_right():
+    footer = draw_footer(640, Caption(0, 1, "arm_roll", 0.9), "3.25 s", DARK)
+    assert footer.shape == (footer_height(640), 640, 3)
+    assert inked(footer, 0, 0.3)
+    assert not inked(footer, 0.4, 0.8)
+    assert inked(footer, 0.85, 1)
+
+
+def test_confidence_is_the_length_of_the_line():
+    footer = draw_footer(200, Caption(0, 1, "x", 0.75), "0.00 s", DARK)
+    is_accent = (footer[0] == np.array(DARK.accent)).all(axis=1)
+    assert is_accent.tolist() == [True] * 150 + [False] * 50
+
+
+def test_nothing_recognised_is_a_dash_and_empty_text_leaves_the_time_alone():
+    assert inked(draw_footer(320, None, "0.00 s", DARK), 0, 0.2)
+    assert not inked(draw_footer(320, Caption(0, 1, ""), "0.00 s", DARK), 0, 0.5)
+
+
+def test_long_labels_shrink_until_they_end_before_the_time():
+    footer = draw_footer(320, Caption(0, 1, "right_arm_counter_clockwise_and_back", 1.0), "12.00 s", DARK)
+    free = [x for x in range(320) if not (footer[8:, x] != np.array(DARK.footer)).any()]
+    gaps = np.diff([x for x in range(320) if x not in free])
+    assert gaps.max() > 8
+
+
+@pytest.mark.parametrize("width", [34, 128, 640, 1281, 4096])
+def test_the_strip_is_legible_at_any_width_and_of_even_height(width):
+    assert 26 <= footer_height(width) <= 96
+    assert footer_height(width) % 2 == 0
+    assert draw_footer(width, Caption(0, 1, "hand clapping", 0.5), "0.00 s", DARK).shape[:2] == (footer_height(width), width)
+
+
+@pytest.mark.parametrize(
+    ("step_us", "clock"), [(33_333, "3.25 s"), (10_000, "3.25 s"), (4_000, "3.250 s"), (1_000, "3.250 s"), (1, "3.250000 s")]
+)
+def test_the_time_has_as_many_digits_as_tell_two_pictures_apart(step_us, clock):
+    assert format_seconds(3_250_000, step_us) == clock
