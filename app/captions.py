@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline.decision import DecisionSettings, DecisionState, decide
-from pipeline.rendering.captions import Caption, CaptionTrack
+from pipeline.rendering.track import Caption, CaptionTrack
 from pipeline.schema.errors import InputError
 from pipeline.schema.events import Events, SensorSize
 from pipeline.schema.frames import SpikeFrame

@@ -96,17 +96,20 @@ DAMAGE: tuple[Callable[[bytearray, Random], None], ...] = (
 
 
 @contextmanager
-def limited_memory(limit_bytes: int, what: str = "") -> Iterator[None]:
-    """Fail, naming `what` was done, when the body asks Python for more than so much, or fills more than so much, its libraries in C included.
+def limited_memory(limit_bytes: int, what: str = "", *, is_traced: bool = True) -> Iterator[None]:
+    """Fail, naming `what` was done, when the body fills more memory than this, or asks Python for more than this.
 
-    tracemalloc must be running; what libraries fill is known on Linux only.
+    Filled memory is known on Linux only, that of libraries in C included; asked-for memory only where `is_traced`.
     """
-    before, _ = tracemalloc.get_traced_memory()
-    tracemalloc.reset_peak()
     resident = _resident_bytes("VmRSS") if _reset_resident_peak() else 0
-    yield
-    _, peak = tracemalloc.get_traced_memory()
-    assert peak - before <= limit_bytes, what
+    if is_traced:
+        tracemalloc.start()
+    try:
+        yield
+        asked = tracemalloc.get_traced_memory()[1] if is_traced else 0
+    finally:
+        tracemalloc.stop()
+    assert asked <= limit_bytes, what
     if resident:
         assert _resident_bytes("VmHWM") - resident <= limit_bytes, what
 

@@ -71,7 +71,7 @@ def text_mcap(text: str) -> bytes:
 
 
 def mcap(messages: Sequence[bytes], *, is_packed: bool = False) -> bytes:
-    """An MCAP file with one chunk a message and no summary."""
+    """An MCAP file with one chunk a message, and a summary that names the channel."""
     schema = record_mcap(
         3, struct.pack("<H", 1) + text_mcap(PACKET.replace("/", "/msg/")) + text_mcap("ros2msg") + text_mcap("")
     )
@@ -83,7 +83,8 @@ def mcap(messages: Sequence[bytes], *, is_packed: bool = False) -> bytes:
         packed = lz4.frame.compress(content) if is_packed else content
         head = struct.pack("<QQQI", number, number, len(content), 0) + text_mcap("lz4" if is_packed else "")
         data += record_mcap(6, head + struct.pack("<Q", len(packed)) + packed)
-    return data + record_mcap(15, bytes(4)) + record_mcap(2, bytes(20)) + b"\x89MCAP0\r\n"
+    data += record_mcap(15, bytes(4))
+    return data + schema + channel + record_mcap(2, struct.pack("<QQI", len(data), 0, 0)) + b"\x89MCAP0\r\n"
 
 
 def db3(messages: Sequence[bytes]) -> bytes:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pipeline.binning import bin_events
 from pipeline.schema.errors import ConfigurationError, InputError, UsageError
 from pipeline.schema.events import Events, SensorSize, make_events
+from pipeline.sources.base import EventSource
 from pipeline.sources.gesture_labels import (
     GESTURE_CLASSES,
     cut_intervals,
@@ -32,14 +33,29 @@ Progress = Callable[[int, int], None]
 _MAX_BYTES = 8_000_000_000
 
 
+# Gives the source of a recording on disk, perhaps behind filters.
+OpenSource = Callable[[Path], EventSource]
+
+
+def open_plainly(path: Path) -> EventSource:
+    """Open a recording as it is."""
+    from pipeline.sources.registry import open_recording
+
+    return open_recording(path)
+
+
 @dataclass(frozen=True, slots=True)
 class Binning:
-    """How clips become frames: bin length, frame (width, height), bins of one window T, and where to cut long recordings."""
+    """How clips become frames: bin length, frame (width, height), bins of one window T, and where to cut long recordings.
+
+    `open_source` is how recordings are opened; clips that are no recordings (npz, simulator) never meet it.
+    """
 
     delta_t_us: int
     size: tuple[int, int]
     n_time_bins: int
     cut_us: int | None = None
+    open_source: OpenSource = open_plainly
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +190,9 @@ def _gather(pieces: Iterator[tuple[str, str, Counts]], classes: Sequence[str] | 
     return ClipSet(counts, np.array([index[name] for name in names], dtype=np.int64), order, groups)
 
 
-def read_recording(path: Path) -> tuple[Events, SensorSize]:
+def read_recording(path: Path, open_source: OpenSource = open_plainly) -> tuple[Events, SensorSize]:
     """All events of one recording, and its sensor size."""
-    from pipeline.sources.registry import open_recording
-
-    with open_recording(path) as source:
+    with open_source(path) as source:
         packets = list(source.packets())
         return (np.concatenate(packets) if packets else make_events([], [], [], [])), source.info.sensor_size
 
@@ -188,7 +202,7 @@ def from_recordings(recordings: Sequence[tuple[Path, str]], binning: Binning, pr
 
     def pieces() -> Iterator[tuple[str, str, Counts]]:
         for done, (path, label) in enumerate(recordings):
-            events, sensor = read_recording(path)
+            events, sensor = read_recording(path, binning.open_source)
             for clip in clips_of(events, sensor, binning):
                 yield label, str(path), clip
             if progress is not None:
@@ -212,12 +226,11 @@ def _from_folder(folder: Path, binning: Binning, progress: Progress | None) -> C
 
 def _from_labelled(recordings: Sequence[Path], binning: Binning, progress: Progress | None) -> ClipSet:
     """Clips of recordings with labels beside them; all recordings of a person (`user01_led` is of user01) are one group."""
-    from pipeline.sources.registry import open_recording
 
     def pieces() -> Iterator[tuple[str, str, Counts]]:
         for done, path in enumerate(recordings):
             intervals = read_gesture_labels(labels_of(path))
-            with open_recording(path) as source:
+            with binning.open_source(path) as source:
                 for interval, events in cut_intervals(source.packets(), intervals):
                     for clip in clips_of(events, source.info.sensor_size, binning):
                         yield interval.label, path.stem.partition("_")[0], clip

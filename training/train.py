@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.checkpoint import CheckpointInfo, configuration_values, save_checkpoint
-from models.registry import create_network
+from models.registry import NETWORKS, create_network
 from pipeline.schema.clock import NS_PER_S, US_PER_S, host_ns
 from training.augmentation import MILD, Augmentation, augment
 from training.data import Binning, ClipSet, padded
@@ -116,6 +116,9 @@ def train_checkpoint(
     """Fresh network `name` trained on `clips`, with the info that goes into its checkpoint (scores still empty)."""
     torch.manual_seed(recipe.seed)
     settings = {**settings, "size": binning.size, "n_classes": len(clips.classes)}
+    if name in NETWORKS and "n_time_bins" in NETWORKS[name].configuration.__dataclass_fields__:
+        # networks with weights of their own for each bin of the window
+        settings.setdefault("n_time_bins", binning.n_time_bins)
     network = create_network(name, **settings)
     fit(network, clips, binning, recipe, report)
     info = CheckpointInfo(

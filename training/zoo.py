@@ -23,6 +23,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tim": {**_FLAT, "lif": {"detach_membrane": False}},
     "sdt": _FLAT,
     "qkformer": {"dim": 64, "depth": (1, 1), "n_heads": 4, "mlp_ratio": 4},
+    "autost": _FLAT,
+    "autospikformer": {**_FLAT, "mlp_ratio": (4, 3)},
+    "bestformer": _FLAT,
+    "semm": _FLAT,
+    "saformer": _FLAT,
+    "spikformer_v2": {"dim": 64, "depth": 2, "n_heads": 4},
     "spikingresformer": {"dim": (8, 16, 32), "depth": (1, 1, 1), "n_heads": (1, 2, 4), "group_size": 8, "neuron": "lif"},
 }
 SEEDS = {"poker": [0, 1, 2], "nmnist": [0]}

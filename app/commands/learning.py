@@ -3,16 +3,19 @@
 import json as json_module
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from app.reading import AS_IT_IS, Reading, open_part
+from app.source_options import ReadingFlags
 from pipeline.schema.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
-    from training.data import Binning, ClipSet
+    from training.data import Binning, ClipSet, OpenSource
     from training.eval import Evaluation
     from training.train import Recipe
 
@@ -86,13 +89,14 @@ _DATA_OPTIONS = DataOptions()
 _RECIPE_OPTIONS = RecipeOptions()
 
 
-def train(
+def train(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     data: str,
     *,
     out: Path,
     network: str = "tim",
     setting: Annotated[list[str] | None, Parameter(name="--set")] = None,
     clips: Annotated[DataOptions, Parameter(name="*")] = _DATA_OPTIONS,
+    reading: ReadingFlags = AS_IT_IS,
     recipe: Annotated[RecipeOptions, Parameter(name="*")] = _RECIPE_OPTIONS,
     json: bool = False,
 ) -> int:
@@ -101,7 +105,8 @@ def train(
     Parameters
     ----------
     data
-        A folder of recordings per label, an npz of labelled clips, or synthetic:gestures[?clips=N&seed=N].
+        A folder of recordings per label, one in the layout of DVS128 Gesture (recordings with NAME_labels.csv beside them) or
+        its trials_to_train.txt, an npz of labelled clips, or synthetic:gestures[?clips=N&seed=N].
     out
         Checkpoint to write (safetensors).
     network
@@ -117,7 +122,7 @@ def train(
     from training.train import save, train_checkpoint
 
     keep_freed_memory()
-    binning = _binning(clips)
+    binning = replace(_binning(clips), open_source=_opener(data, reading))
     with progress_bar("binning") as progress:
         everything = load_clips(data, binning, progress)
     train_clips, test_clips, split = _sides(_restricted(everything, clips.classes), clips, binning)
@@ -132,7 +137,14 @@ def train(
 
 
 def evaluate(
-    checkpoint: str, data: str, *, classes: str | None = None, cut: str | None = None, split: bool = False, json: bool = False
+    checkpoint: str,
+    data: str,
+    *,
+    classes: str | None = None,
+    cut: str | None = None,
+    split: bool = False,
+    reading: ReadingFlags = AS_IT_IS,
+    json: bool = False,
 ) -> int:
     """Judge a checkpoint on labelled data.
 
@@ -141,7 +153,8 @@ def evaluate(
     checkpoint
         A path, or a name such as default.
     data
-        A folder of recordings per label, an npz of labelled clips, or synthetic:gestures[?clips=N&seed=N].
+        A folder of recordings per label, one in the layout of DVS128 Gesture (recordings with NAME_labels.csv beside them) or
+        its trials_to_train.txt, an npz of labelled clips, or synthetic:gestures[?clips=N&seed=N].
     classes
         Only clips of these classes, separated by commas.
     cut
@@ -157,7 +170,8 @@ def evaluate(
     from training.data import Binning, load_clips
 
     network, info, _ = load_checkpoint(checkpoint)
-    binning = Binning(info.delta_t_us, info.size, info.n_time_bins, None if cut is None else parse_duration_us(cut))
+    cut_us = None if cut is None else parse_duration_us(cut)
+    binning = Binning(info.delta_t_us, info.size, info.n_time_bins, cut_us, _opener(data, reading))
     with progress_bar("binning") as progress:
         clips = load_clips(data, binning, progress)
     clips = _restricted(clips, classes)
@@ -225,6 +239,13 @@ def _binning(options: DataOptions) -> "Binning":
 
     cut_us = None if options.cut is None else parse_duration_us(options.cut)
     return Binning(parse_duration_us(options.delta_t), _size(options.size), options.bins, cut_us)
+
+
+def _opener(data: str, reading: Reading) -> "OpenSource":
+    """How recordings are opened; UsageError where there are none to which the flags could apply."""
+    if reading != AS_IT_IS and (data.startswith("synthetic:") or data.endswith(".npz")):
+        raise UsageError(f"{data} holds clips, not recordings; leave the options that say how recordings are read out")
+    return partial(open_part, reading=reading)
 
 
 def _recipe(options: RecipeOptions) -> "Recipe":

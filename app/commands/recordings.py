@@ -158,8 +158,8 @@ def _expand(files: tuple[Path, ...]) -> Iterator[Path]:
             yield path
             continue
         visible = (found for found in sorted(path.rglob("*")) if not _is_hidden(found.relative_to(path)))
-        files = (found for found in visible if _is_bag(found) or (found.is_file() and not _is_bag(found.parent)))
-        inside = [found for found in files if is_recording(found)]
+        candidates = (found for found in visible if _is_bag(found) or (found.is_file() and not _is_bag(found.parent)))
+        inside = [found for found in candidates if is_recording(found)]
         if not inside:
             raise InputError(f"{path} holds no recording that can be read")
         yield from inside

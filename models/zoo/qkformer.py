@@ -1,4 +1,4 @@
-"""QKFormer (Zhou et al., NeurIPS 2024): Q-K attention of linear cost, two stages, deformed shortcuts in the patch embedding.
+"""QKFormer (Zhou et al., NeurIPS 2024): Q-K attention of linear cost, stages, deformed shortcuts in the patch embedding.
 
     A = SN(sum over channels of Q),  X = A * K        Q-K token attention: one bit for each token and head
     A = SN(sum over tokens of Q),    X = A * K        Q-K channel attention: one bit for each channel

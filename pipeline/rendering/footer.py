@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.rendering.canvas import Picture
-from pipeline.rendering.captions import Caption
 from pipeline.rendering.palette import Palette
+from pipeline.rendering.track import Caption
 from pipeline.schema.clock import US_PER_S
 from pipeline.schema.errors import MissingExtraError
 

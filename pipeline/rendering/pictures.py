@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.rendering.canvas import Picture, paint_picture
-from pipeline.rendering.captions import Caption
 from pipeline.rendering.footer import draw_footer, format_seconds
 from pipeline.rendering.palette import Palette
 from pipeline.rendering.rhythm import cut_at_edges
 from pipeline.rendering.styles import StyleName, Trace
+from pipeline.rendering.track import Caption
 from pipeline.schema.events import Events, SensorSize
 
 SHEET_COLUMNS = 4

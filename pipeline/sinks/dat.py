@@ -3,14 +3,26 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from numba import njit
 
 from pipeline.schema.errors import UsageError
 from pipeline.schema.events import Events, SensorSize
 from pipeline.sinks.clock32 import TURN_US, check_times
 from pipeline.sinks.file import FileSink
+from pipeline.sinks.raw import as_records
 from pipeline.sources.dat import CD_EVENTS, MAX_SIDE, RECORD_BYTES
 
 _HEADER = "% Height {height}\n% Version 2\n% Width {width}\n% end\n"
+
+
+@njit(cache=True, nogil=True)
+def _write(events: npt.NDArray[np.int64], out: npt.NDArray[np.uint64]) -> None:
+    """Events, int64 (2 n,) of place and time, as records, uint64 (n,)."""
+    for i in range(out.size):
+        place = events[2 * i]
+        x, y, p = place & 0xFFFF, (place >> 16) & 0xFFFF, (place >> 32) & 1
+        out[i] = (events[2 * i + 1] & (TURN_US - 1)) | (x << 32) | (y << 46) | (p << 60)
 
 
 class DatSink(FileSink):
@@ -27,7 +39,6 @@ class DatSink(FileSink):
         check_times(events["t"], self._last_us, "DAT", "evt3, aedat3 or aedat4")
 
     def _encode(self, events: Events) -> None:
-        records = np.empty((events.size, 2), dtype="<u4")
-        records[:, 0] = events["t"] % TURN_US
-        records[:, 1] = events["x"] | events["y"].astype(np.uint32) << 14 | events["p"].astype(np.uint32) << 28
-        self._put(records.tobytes())
+        records = np.empty(events.size, dtype="<u8")
+        _write(as_records(events).reshape(-1), records)
+        self._put(records.view(np.uint8).data)

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pipeline.schema.events import Events, SensorSize, Triggers
-from pipeline.sinks.raw import PLACE_MASK, RawSink, as_records, next_step
+from pipeline.schema.events import SensorSize
+from pipeline.sinks.raw import PLACE_MASK, RawSink, next_step
 from pipeline.sources.evt2 import LOW_BITS, TIME_HIGH, TIME_HIGH_MASK, TRIGGER, TURN_US
 
 
@@ -49,7 +49,7 @@ class Evt2Sink(RawSink):
         super().__init__(path, sensor_size)
         self._high = -1
 
-    def _to_words(self, events: Events, triggers: Triggers) -> npt.NDArray[np.uint32]:
-        out = np.empty(self._n_words(events, triggers, TURN_US), dtype="<u4")
-        n, self._high = _write(as_records(events), as_records(triggers), out, self._high)
+    def _to_words(self, events: npt.NDArray[np.int64], triggers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+        out = np.empty(self._n_words(events.shape[0] + triggers.shape[0], TURN_US), dtype="<u4")
+        n, self._high = _write(events, triggers, out, self._high)
         return out[:n]

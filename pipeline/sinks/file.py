@@ -69,7 +69,7 @@ class FileSink(ABC):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes | memoryview) -> None:
         """Append all of `data`; a full disk is an error with the path in it."""
         view = memoryview(data)
         try:

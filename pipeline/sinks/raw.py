@@ -47,8 +47,8 @@ def next_step(high: int, target: int, turn: int) -> int:
 
 
 def as_records(rows: Events | Triggers) -> npt.NDArray[np.int64]:
-    """The memory of events (place, t) or triggers (t, input and edge) as int64 (n, 2); bits of padding may be set."""
-    return rows.view(np.int64).reshape(-1, 2)
+    """Events (place, t) or triggers (t, input and edge) as int64 (n, 2), of the same memory; bits of padding may be set."""
+    return np.ascontiguousarray(rows).view(np.int64).reshape(-1, 2)
 
 
 class RawSink(FileSink):
@@ -69,7 +69,7 @@ class RawSink(FileSink):
         if max(sensor_size) > _MAX_SIDE:
             raise UsageError(f"{self._name} has 11 bits for a coordinate; a sensor of {width}x{height} pixels does not fit")
         super().__init__(path, sensor_size)
-        self._waiting: list[Events] = []
+        self._waiting: list[npt.NDArray[np.int64]] = []
         self._n_waiting = 0
         self._triggers = empty_triggers()
         self._newest_us = self._written_us = 0
@@ -90,12 +90,12 @@ class RawSink(FileSink):
     def flush(self) -> None:
         """Hand everything taken so far to the operating system."""
         self._write_waiting(leave_us=0, leave=0)
-        self._put_words(empty_events(), self._triggers)
+        self._put_words(as_records(empty_events()), self._triggers)
         self._triggers = empty_triggers()
 
     @abstractmethod
-    def _to_words(self, events: Events, triggers: Triggers) -> npt.NDArray[Any]:
-        """The words of events and triggers, both in order of time, that follow all those before."""
+    def _to_words(self, events: npt.NDArray[np.int64], triggers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """The words of events and triggers, as records in order of time, that follow all those before."""
 
     def _check_times(self, events: Events) -> None:
         self._check_span(int(events["t"][0]), int(events["t"][-1]))
@@ -114,7 +114,7 @@ class RawSink(FileSink):
         self._newest_us = max(self._newest_us, last_us)
 
     def _encode(self, events: Events) -> None:
-        self._waiting.append(events.copy())
+        self._waiting.append(as_records(events).copy())
         self._n_waiting += events.size
         self._write_waiting(leave_us=_WAIT_US, leave=_MAX_WAITING)
 
@@ -122,20 +122,22 @@ class RawSink(FileSink):
         """Write packets, each with the triggers up to its last event, until none is older than `leave_us` and few are left."""
         while self._waiting:
             events = self._waiting[0]
-            last_us = int(events["t"][-1])
+            last_us = int(events[-1, 1])
             if last_us > self._newest_us - leave_us and self._n_waiting <= leave:
                 return
             del self._waiting[0]
-            self._n_waiting -= events.size
+            self._n_waiting -= events.shape[0]
             n_triggers = int(np.searchsorted(self._triggers["t"], last_us, side="right"))
             self._put_words(events, self._triggers[:n_triggers])
             self._triggers = self._triggers[n_triggers:]
 
-    def _n_words(self, events: Events, triggers: Triggers, turn_us: int) -> int:
-        """Words that are surely enough: three for a time, more across each turn, row and event."""
-        return 8 * (events.size + triggers.size) + 4 * ((self._newest_us - self._written_us) // turn_us + 2)
+    def _n_words(self, n: int, turn_us: int) -> int:
+        """Words that are surely enough for `n` events and triggers: some for time, row and event, more across each turn."""
+        return 8 * n + 4 * ((self._newest_us - self._written_us) // turn_us + 2)
 
-    def _put_words(self, events: Events, triggers: Triggers) -> None:
+    def _put_words(self, events: npt.NDArray[np.int64], triggers: Triggers) -> None:
         if events.size or triggers.size:
-            self._put(self._to_words(events, triggers).tobytes())
-            self._written_us = max(int(part["t"][-1]) for part in (events, triggers) if part.size)
+            words = self._to_words(events, as_records(triggers))
+            self._put(words.view(np.uint8).data)
+            times = [int(rows[-1]) for rows in (events[:, 1], triggers["t"]) if rows.size]
+            self._written_us = max(times)

@@ -171,18 +171,18 @@ def _convert(
     """
     layout, (width, height) = view
     previous = last_us
-    wrong = 0
+    wrong = steps = 0
     for i in range(records.size):
         word = signed(records[i])
         x, y = (word >> layout.x_shift) & layout.x_mask, (word >> layout.y_shift) & layout.y_mask
         t = (word >> 32) + offset_us
-        step = t - previous
-        wrong |= (width - 1 - x) | (height - 1 - y) | step | (LEAP_US - step) | ((word & 1) - 1)
+        steps |= t - previous
+        wrong |= (width - 1 - x) | (height - 1 - y) | ((word & 1) - 1)
         previous = t
         y = (y ^ layout.y_flip) + (height & layout.y_flip)
         words[2 * i] = x | (y << 16) | (((word >> 1) & 1) << 32)
         words[2 * i + 1] = t
-    return wrong >= 0
+    return wrong >= 0 and 0 <= steps < LEAP_US
 
 
 @njit(cache=True, nogil=True)

@@ -18,7 +18,7 @@ from pipeline.schema.events import Events, SensorSize, make_triggers
 from pipeline.sources import aedat4_packets as packets
 from pipeline.sources import aedat4_tables as tables
 from pipeline.sources.aedat4_header import UNKNOWN_SIZE, WIDEST, choose_stream, method_of, read_header, read_streams
-from pipeline.sources.aedat4_packets import Place, Rules
+from pipeline.sources.aedat4_packets import Place, Rules, Walk
 from pipeline.sources.aedat4_seeking import DataTable
 from pipeline.sources.base import SourceInfo
 from pipeline.sources.compression import MAX_UNPACKED_BYTES, Method, unpack
@@ -57,34 +57,33 @@ class Aedat4Source(FileSource):
     def _batches(self, sensor_size: SensorSize) -> Iterator[Events]:
         begin = self._begin
         window = _Window(self._handle, begin.position if begin else self._data_start, self.n_bytes)
-        place = Place(n_done=begin.state[0] if begin else 0)
         rules = self._rules(sensor_size)
+        step = Walk(rules, Place(n_done=begin.state[0] if begin else 0), self._state)
         events, out = allocate(_BATCH_EVENTS)
         n = 0
         while True:
-            n_left = self.n_bytes - window.start
-            n_new, verdict, place, self._state = packets.walk(
-                window.data, self._scratch, out[n:].reshape(-1), rules, n_left, place, self._state
-            )
+            words, n_left = out.reshape(-1)[2 * n :], self.n_bytes - window.start
+            n_new, verdict, needed_from = packets.walk(window.data, self._scratch, words, n_left, step.numbers)
             n += n_new
+            if verdict == packets.NEED and window.slide(needed_from):
+                continue
+            self._state = step.state
             if verdict == packets.FULL:
                 yield events
-                self._mark(window.start + place.position, place.n_done)
+                self._mark(window.start + step.place.position, step.place.n_done)
                 events, out = allocate(_BATCH_EVENTS)
                 n = 0
             elif verdict == packets.ASK:
-                place = self._unpack_by_library(window.data, place, rules)
+                step.place = self._unpack_by_library(window.data, step.place, rules)
             elif verdict == packets.GROW:
-                start, end = packets.payload_of(window.data, place)
+                _, start, end = _packet_at(window.data, step.place)
                 self._make_room(bound(window.data, start, end))
-            elif verdict == packets.STOP or not window.slide(place.position):
-                break
             else:
-                place = place._replace(position=0)
+                break
         if n:
             yield events[:n]
-        self._note_damaged(place)
-        self._note_end(window.start + place.position if verdict == packets.STOP else window.start)
+        self._note_damaged(step.place)
+        self._note_end(window.start + step.place.position)
         self._note_streams()
 
     def _rules(self, sensor_size: SensorSize) -> Rules:
@@ -106,15 +105,14 @@ class Aedat4Source(FileSource):
 
     def _unpack_by_library(self, data: npt.NDArray[np.uint8], place: Place, rules: Rules) -> Place:
         """The packet at hand unpacked, if it holds events, or stepped over; triggers are kept."""
-        start, end = packets.payload_of(data, place)
+        stream, start, end = _packet_at(data, place)
         try:
             buffer = unpack(data[start:end].tobytes(), self._method)
             if tables.identifier(buffer) == tables.TRIGGERS_TYPE:
                 self._keep_triggers_of(buffer)
         except InputError:
             return packets.leave_out(data, place)
-        is_of_events = packets.stream_of(data, place) != rules.trigger_stream
-        if tables.identifier(buffer) != tables.EVENTS_TYPE or not is_of_events:
+        if tables.identifier(buffer) != tables.EVENTS_TYPE or stream == rules.trigger_stream:
             return packets.step_over(data, place)
         self._make_room(len(buffer))
         self._scratch[: len(buffer)] = np.frombuffer(buffer, dtype=np.uint8)
@@ -206,6 +204,13 @@ class Aedat4Source(FileSource):
         return bounding_size(max_x, max_y)
 
 
+def _packet_at(data: npt.NDArray[np.uint8], place: Place) -> tuple[int, int, int]:
+    """Stream of the packet at hand, first byte of its payload, and the byte behind it."""
+    stream, size = tables.PACKET_HEADER.unpack_from(data.data, place.position)
+    start = place.position + tables.PACKET_HEADER.size
+    return stream, start, start + size
+
+
 class _Window:
     """A part of a file of `n_bytes` that slides over it: `data`, uint8 (n,), the bytes from `start` on."""
 
@@ -215,19 +220,23 @@ class _Window:
         self._buffer = np.empty(_WINDOW_BYTES, dtype=np.uint8)
         self.start = start
         self.data = self._buffer[:0]
+        handle.seek(start)
 
     def slide(self, at: int) -> bool:
-        """Begin at byte `at` of the window, perhaps behind it, and read on, whole packets at least; False if nothing came."""
+        """Begin at byte `at` of the window, perhaps behind it, and read on; False if nothing came.
+
+        A window that a packet at its beginning did not fit into becomes larger.
+        """
         kept = self.data[at:]
+        if at > self.data.size:
+            self._handle.seek(self.start + at)
         self.start += at
-        wanted = tables.PACKET_HEADER.size
-        if kept.size >= wanted:
-            wanted += max(0, tables.PACKET_HEADER.unpack_from(kept.data)[1])
-        # a size is only a claim
-        wanted = min(wanted, self._n_bytes - self.start)
-        buffer = self._buffer if wanted <= self._buffer.size else np.empty(wanted, dtype=np.uint8)
-        buffer[: kept.size] = kept
-        self._handle.seek(self.start + kept.size)
-        n_read = self._handle.readinto(buffer[kept.size :].data)
-        self._buffer, self.data = buffer, buffer[: kept.size + n_read]
+        if at == 0 and kept.size == self._buffer.size:
+            wanted = tables.PACKET_HEADER.size + tables.PACKET_HEADER.unpack_from(kept.data)[1]
+            # a size is only a claim
+            self._buffer = np.empty(min(max(wanted, 2 * kept.size), self._n_bytes - self.start), dtype=np.uint8)
+        if kept.size:
+            self._buffer[: kept.size] = kept
+        n_read = self._handle.readinto(self._buffer[kept.size :].data)
+        self.data = self._buffer[: kept.size + n_read]
         return n_read > 0

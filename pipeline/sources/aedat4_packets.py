@@ -37,11 +37,18 @@ MAX_UNPACKED_BYTES = 1 << 27
 # unpack or keep, or something that is no packet.
 NEED, FULL, GROW, ASK, STOP = 0, 1, 2, 3, 4
 _GO_ON = -1
+# Number of records that cannot be told before more bytes are there, besides `DAMAGED`.
+_UNSEEN = -3
+# Bytes at the beginning of an EVTS buffer that tell its kind and where its root is.
+_HEAD_OF_EVENTS = 16
 
 _EVTS, _TRIG, _FTAB = 0x53545645, 0x47495254, 0x42415446
 _LZ4_MAGIC, _ZSTD_MAGIC = 0x184D2204, 0xFD2FB528
 # Events checked and converted in one go; one that needs care sends them all through the careful loop.
 _CHUNK = 512
+# The bits of x, y (16 each) and ON (8) in a record's second word, and those that they borrow from when they are too large.
+_FIELDS = (1 << 40) - 1
+_BORROWS = 1 << 16 | 1 << 32 | 1 << 40
 
 
 class Rules(NamedTuple):
@@ -56,12 +63,13 @@ class Rules(NamedTuple):
 class Place(NamedTuple):
     """Where reading stands in a block: the packet at hand begins at `position`, `n_done` of its events were delivered.
 
-    Of an open packet, `n_left` records follow from byte `at` on, in the block or, where `n_unpacked` is not 0, among as many
-    bytes that were unpacked. `n_damaged` packets of `n_damaged_bytes` in all were left out so far.
+    An open packet ends before byte `end`, and `n_left` records follow from byte `at` on, in the block or, where `n_unpacked` is
+    not 0, among as many bytes that were unpacked. `n_damaged` packets of `n_damaged_bytes` in all were left out so far.
     """
 
     position: int = 0
     n_done: int = 0
+    end: int = 0
     at: int = 0
     n_left: int = 0
     n_unpacked: int = 0
@@ -77,19 +85,19 @@ def _convert(
 
     Without a branch, so that the compiler works on many events at once; where it was wrong, the careful loop begins again.
     """
-    width, height = sensor_size
+    # x, y and ON are subtracted from their largest values in one go; a field that was too large borrows from the next one
+    largest = (sensor_size.width - 1) | (sensor_size.height - 1) << 16 | 1 << 32
     previous = last_us
-    wrong = 0
+    borrowed = steps = 0
     for i in range(records.size // 2):
         t = signed(records[2 * i]) + shift_us
-        word = signed(records[2 * i + 1])
-        on = 1 if word & 0xFF00000000 else 0
-        step = t - previous
-        wrong |= (width - 1 - (word & 0xFFFF)) | (height - 1 - ((word >> 16) & 0xFFFF)) | step | (LEAP_US - step)
+        word = signed(records[2 * i + 1]) & _FIELDS
+        borrowed |= largest ^ word ^ (largest - word)
+        steps |= t - previous
         previous = t
-        words[2 * i] = (word & 0xFFFFFFFF) | (on << 32)
+        words[2 * i] = word
         words[2 * i + 1] = t
-    return wrong >= 0
+    return borrowed & _BORROWS == 0 and 0 <= steps < LEAP_US
 
 
 @njit(cache=True, nogil=True)
@@ -147,78 +155,76 @@ def _signed32(word: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _find_records(data: npt.NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
-    """First byte and number of the records of the EVTS buffer in `[start, end)`; the number is `DAMAGED` if it is so."""
+def _find_records(data: npt.NDArray[np.uint8], span: tuple[int, int], seen: int) -> tuple[int, int]:
+    """First byte and number of the records of the EVTS buffer in `span`, of which the bytes before `seen` are there.
+
+    In place of the number: `DAMAGED`, or `_UNSEEN` where that takes more bytes.
+    """
+    start, end = span
+    outside = DAMAGED if seen == end else _UNSEEN
     root = start + 4 + load32(data, start + 4)
-    if root + 4 > end:
-        return 0, DAMAGED
+    if root + 4 > seen:
+        return 0, outside
     vtable = root - _signed32(load32(data, root))
-    if vtable < start or vtable + 4 > end:
+    if vtable < start:
         return 0, DAMAGED
+    if vtable + 4 > seen:
+        return 0, outside
     # a vtable begins with its own size and the table's, then come the places of the fields, of which there is one
     if load16(data, vtable) < 6:
         return 0, 0
-    if vtable + 6 > end:
-        return 0, DAMAGED
+    if vtable + 6 > seen:
+        return 0, outside
     field = load16(data, vtable + 4)
     if field == 0:
         return 0, 0
-    if root + field + 4 > end:
-        return 0, DAMAGED
+    if root + field + 4 > seen:
+        return 0, outside
     vector = root + field + load32(data, root + field)
-    if vector + 4 > end:
-        return 0, DAMAGED
+    if vector + 4 > seen:
+        return 0, outside
     n = load32(data, vector)
     return vector + 4, n if vector + 4 + n * EVENT_BYTES <= end else DAMAGED
 
 
 @njit(cache=True, nogil=True)
-def _opened(place: Place, at: int, n: int, n_unpacked: int) -> Place:
+def _opened(data: npt.NDArray[np.uint8], place: Place, at: int, n: int) -> Place:
     """The packet at hand with `n` records from byte `at` on, of which `n_done` were delivered before."""
     n_done = min(place.n_done, n)
     at += n_done * EVENT_BYTES
-    return Place(place.position, n_done, at, n - n_done, n_unpacked, place.n_damaged, place.n_damaged_bytes)
+    end = place.position + HEADER_BYTES + load32(data, place.position + 4)
+    return Place(place.position, n_done, end, at, n - n_done, place.n_unpacked, place.n_damaged, place.n_damaged_bytes)
 
 
 @njit(cache=True, nogil=True)
 def _delivered(place: Place, n: int) -> Place:
-    at = place.at + n * EVENT_BYTES
+    """The place behind `n` more records, which is the next packet if they were the last."""
+    if n == place.n_left:
+        return Place(place.end, 0, 0, 0, 0, 0, place.n_damaged, place.n_damaged_bytes)
+    at, n_left = place.at + n * EVENT_BYTES, place.n_left - n
     return Place(
-        place.position, place.n_done + n, at, place.n_left - n, place.n_unpacked, place.n_damaged, place.n_damaged_bytes
+        place.position, place.n_done + n, place.end, at, n_left, place.n_unpacked, place.n_damaged, place.n_damaged_bytes
     )
 
 
 @njit(cache=True, nogil=True)
 def with_unpacked(place: Place, n_unpacked: int) -> Place:
     """The packet at hand, unpacked to so many bytes."""
-    return Place(place.position, place.n_done, 0, 0, n_unpacked, place.n_damaged, place.n_damaged_bytes)
-
-
-@njit(cache=True, nogil=True)
-def stream_of(data: npt.NDArray[np.uint8], place: Place) -> int:
-    """Stream of the packet at hand."""
-    return _signed32(load32(data, place.position))
-
-
-@njit(cache=True, nogil=True)
-def payload_of(data: npt.NDArray[np.uint8], place: Place) -> tuple[int, int]:
-    """First byte of the payload of the packet at hand, and the byte behind it."""
-    start = place.position + HEADER_BYTES
-    return start, start + load32(data, place.position + 4)
+    return Place(place.position, place.n_done, 0, 0, 0, n_unpacked, place.n_damaged, place.n_damaged_bytes)
 
 
 @njit(cache=True, nogil=True)
 def step_over(data: npt.NDArray[np.uint8], place: Place) -> Place:
     """The place behind the packet at hand, perhaps behind all that is in `data`."""
     position = place.position + HEADER_BYTES + load32(data, place.position + 4)
-    return Place(position, 0, 0, 0, 0, place.n_damaged, place.n_damaged_bytes)
+    return Place(position, 0, 0, 0, 0, 0, place.n_damaged, place.n_damaged_bytes)
 
 
 @njit(cache=True, nogil=True)
 def leave_out(data: npt.NDArray[np.uint8], place: Place) -> Place:
     """The place behind the packet at hand, which is damaged."""
     n_bytes = HEADER_BYTES + load32(data, place.position + 4)
-    return Place(place.position + n_bytes, 0, 0, 0, 0, place.n_damaged + 1, place.n_damaged_bytes + n_bytes)
+    return Place(place.position + n_bytes, 0, 0, 0, 0, 0, place.n_damaged + 1, place.n_damaged_bytes + n_bytes)
 
 
 @njit(cache=True, nogil=True)
@@ -227,17 +233,21 @@ def _open_buffer(
 ) -> tuple[int, Place]:
     """Open the unpacked payload in `span` of `buffer`, which is `data` itself where nothing was packed."""
     start, end = span
-    kind = load32(buffer, start + 8) if end - start >= HEAD_BYTES else 0
+    kind = load32(buffer, start + 8) if min(end, buffer.size) - start >= HEAD_BYTES else 0
+    if end > buffer.size and (end - start < _HEAD_OF_EVENTS or start + _HEAD_OF_EVENTS > buffer.size):
+        return NEED, place
     if kind == _TRIG and rules.stream == ANY_STREAM:
         return ASK, place
     if kind != _EVTS:
         return _GO_ON, step_over(data, place)
-    at, n = _find_records(buffer, start, end)
+    at, n = _find_records(buffer, span, min(end, buffer.size))
+    if n == _UNSEEN:
+        return NEED, place
     if n == DAMAGED:
         return _GO_ON, leave_out(data, place)
     if n == 0:
         return _GO_ON, step_over(data, place)
-    return _GO_ON, _opened(place, at, n, place.n_unpacked)
+    return _GO_ON, _opened(data, place, at, n)
 
 
 @njit(cache=True, nogil=True)
@@ -265,12 +275,13 @@ def _open_packet(
         return _GO_ON, step_over(data, place)
     if size > MAX_UNPACKED_BYTES:
         return _GO_ON, leave_out(data, place)
+    # records that are not packed may be delivered as they come
+    if rules.method == NONE and not is_other:
+        return _open_buffer(data, data, (start, end), rules, place)
     if end > data.size:
         return NEED, place
     if is_other or rules.method == ZSTD:
         return ASK, place
-    if rules.method == NONE:
-        return _open_buffer(data, data, (start, end), rules, place)
     return _unpack(data, scratch, (start, end), place)
 
 
@@ -294,7 +305,7 @@ def _unpack(
 
 
 @njit(cache=True, nogil=True)
-def walk(
+def _walk(
     data: npt.NDArray[np.uint8],
     scratch: npt.NDArray[np.uint8],
     words: npt.NDArray[np.uint64],
@@ -303,28 +314,82 @@ def walk(
     place: Place,
     state: DecodeState,
 ) -> tuple[int, int, Place, DecodeState]:
-    """Deliver events from `place` on until something stops it: how many, the reason, and where it stands then.
-
-    `data`, uint8 (n,), are bytes of the file, `n_left` how many of it there are from their start on; payloads are unpacked to
-    `scratch`, events go to `words`, uint64 (2 n,).
-    """
+    """Deliver events from `place` on until something stops it: how many, the reason, and where it stands then."""
     n = 0
     while True:
         verdict = _GO_ON
         if place.n_left > 0:
             source = scratch if place.n_unpacked > 0 else data
-            n_now = min(place.n_left, words.size // 2 - n)
+            n_now = min(place.n_left, words.size // 2 - n, (source.size - place.at) // EVENT_BYTES)
             records = source[place.at : place.at + n_now * EVENT_BYTES].view(np.uint64)
             n_new, state = _decode_events(records, words[2 * n :], rules.sensor_size, state)
             n += n_new
             place = _delivered(place, n_now)
-            if place.n_left == 0:
-                place = step_over(data, place)
-            elif n == words.size // 2:
-                verdict = FULL
+            if place.n_left > 0:
+                verdict = FULL if n == words.size // 2 else NEED if n_now == 0 else _GO_ON
         elif place.n_unpacked > 0:
-            verdict, place = _open_buffer(data, scratch, (0, place.n_unpacked), rules, place)
+            verdict, place = _open_buffer(data, scratch[: place.n_unpacked], (0, place.n_unpacked), rules, place)
         else:
             verdict, place = _open_packet(data, scratch, rules, place, n_left)
         if verdict != _GO_ON:
             return n, verdict, place, state
+
+
+@njit(cache=True, nogil=True)
+def walk(
+    data: npt.NDArray[np.uint8],
+    scratch: npt.NDArray[np.uint8],
+    words: npt.NDArray[np.uint64],
+    n_left: int,
+    numbers: npt.NDArray[np.int64],
+) -> tuple[int, int, int]:
+    """Deliver events from where `numbers` stand: how many, why no more, and the byte of `data` from which on it is needed.
+
+    `data`, uint8 (n,), are bytes of the file, `n_left` how many of it there are from their start on; payloads are unpacked to
+    `scratch`, events go to `words`, uint64 (2 n,). `numbers`, those of a `Walk`, are kept up to date: named values take as long
+    to hand over as thousands of events.
+    """
+    rules = Rules(numbers[0], numbers[1], numbers[2], SensorSize(numbers[3], numbers[4]))
+    place = Place(numbers[5], numbers[6], numbers[7], numbers[8], numbers[9], numbers[10], numbers[11], numbers[12])
+    state = DecodeState(numbers[13], numbers[14], numbers[15], numbers[16], numbers[17], numbers[18])
+    n, verdict, place, state = _walk(data, scratch, words, rules, n_left, place, state)
+    needed_from = place.position
+    if verdict == NEED:
+        needed_from = place.at if place.n_left > 0 else place.position
+        place = _moved_back(place, needed_from)
+    for i in range(8):
+        numbers[5 + i] = place[i]
+    for i in range(6):
+        numbers[13 + i] = state[i]
+    return n, verdict, needed_from
+
+
+@njit(cache=True, nogil=True)
+def _moved_back(place: Place, n_bytes: int) -> Place:
+    """The same place in a block that begins so many bytes later."""
+    position, end, at = place.position - n_bytes, place.end - n_bytes, place.at - n_bytes
+    return Place(position, place.n_done, end, at, place.n_left, place.n_unpacked, place.n_damaged, place.n_damaged_bytes)
+
+
+class Walk:
+    """Rules, place and decoder's state as the numbers that `walk` takes.
+
+    When it stopped because bytes were `NEED`ed, the place counts from the first of them.
+    """
+
+    def __init__(self, rules: Rules, place: Place, state: DecodeState) -> None:
+        self.numbers: npt.NDArray[np.int64] = np.array([*rules[:3], *rules.sensor_size, *place, *state], dtype=np.int64)
+
+    @property
+    def place(self) -> Place:
+        """Where reading stands."""
+        return Place._make(self.numbers[5:13].tolist())
+
+    @place.setter
+    def place(self, place: Place) -> None:
+        self.numbers[5:13] = place
+
+    @property
+    def state(self) -> DecodeState:
+        """What the decoder remembers."""
+        return DecodeState._make(self.numbers[13:].tolist())

@@ -131,18 +131,18 @@ def _convert(
     """
     layout, sensor_size = view
     previous = last_us
-    wrong = 0
+    wrong = steps = 0
     for i in range(records.size):
         word = _reverse(records[i])
         address = signed(word >> np.uint64(32))
         x, y, outside = _place(address, layout, sensor_size)
         t = signed(word & np.uint64(0xFFFFFFFF)) + offset_us
-        step = t - previous
-        wrong |= outside | step | (LEAP_US - step) | -(address & layout.skip_mask)
+        steps |= t - previous
+        wrong |= outside | -(address & layout.skip_mask)
         previous = t
         words[2 * i] = x | (y << 16) | ((((address >> layout.p_shift) & 1) ^ layout.p_flip) << 32)
         words[2 * i + 1] = t
-    return wrong >= 0
+    return wrong >= 0 and 0 <= steps < LEAP_US
 
 
 @njit(cache=True, nogil=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.schema.errors import InputError, MissingExtraError, UnknownFormatError
 from pipeline.schema.events import SensorSize
-from pipeline.sources.ecf import FILTER_ID
+from pipeline.sources.ecf import FILTER_ID, MAX_EVENTS
 from pipeline.sources.ordering import MAX_FILE_TIME_US
 
 COLUMN_NAMES = {
@@ -132,7 +132,7 @@ def is_ecf(path: Path, table: Table) -> bool:
         creation = dataset.id.get_create_plist()
         filters = [creation.get_filter(i) for i in range(creation.get_nfilters())]
         codes = [code for code, *_ in filters]
-        if codes == [FILTER_ID] and dataset.dtype == EVENT_RECORD:
+        if codes == [FILTER_ID] and dataset.dtype == EVENT_RECORD and dataset.chunks[0] <= MAX_EVENTS:
             return True
         if FILTER_ID in codes:
             raise InputError(f"{path}: {dataset.name} is packed by ECF in a way of its own; write it again with Metavision")

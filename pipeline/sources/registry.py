@@ -65,7 +65,7 @@ def open_source(uri: str, **options: Unpack[SourceOptions]) -> EventSource:
     if scheme == "file":
         return open_recording(Path(rest.removeprefix("//") if rest.startswith("///") else rest), **options)
     if scheme == "synthetic":
-        _refuse(uri, options, "chip", "stream")
+        _refuse(uri, options, *(SourceOptions.__annotations__.keys() - {"name"}))
         # opening the simulator is worth its imports only when it is asked for
         from pipeline.sources.synthetic import open_synthetic
 
@@ -136,7 +136,7 @@ def _choose(path: Path, head: bytes, wanted: str) -> Reader:
     """The reader that the user named; UsageError if there is none, or the content says that the file is something else."""
     reader = next((name for name in _CHOOSABLE if name == wanted.lower()), None)
     if reader is None:
-        raise UsageError(f"unknown format {wanted!r}; --source-format takes {', '.join(_CHOOSABLE)}, others tell by their content")
+        raise UsageError(f"unknown format {wanted!r}; --source-format takes {', '.join(_CHOOSABLE)}, others tell by content")
     signature = identify(head)
     # bytes without a signature may happen to be letters
     if signature.reader not in (None, "text", reader):

@@ -115,14 +115,12 @@ class RosSource(FileSource):
         n_gathered = 0
         for batch in container.batches(container.start if place_in_file is None else place_in_file):
             for connection, data in _wanted(container, batch, self._topic):
-                for events, state in decoder.decode(connection, data, self._state):
-                    gathered.append(events)
-                    n_gathered += events.size
-                    self._state = state
+                n_gathered += self._gather(decoder.decode(connection, data, self._state), gathered)
                 if n_gathered >= _PACKET_EVENTS:
                     self._keep_triggers(decoder.take_triggers())
                     yield np.concatenate(gathered)
                     gathered, n_gathered = [], 0
+            n_gathered += self._gather(decoder.decode_words(self._state), gathered)
             n_bytes = sum(len(data) for _, data in batch.messages)
             self._n_bytes_done = min(self.n_bytes, self._n_bytes_done + n_bytes)
             if container.is_indexed:
@@ -130,6 +128,14 @@ class RosSource(FileSource):
         self._keep_triggers(decoder.take_triggers())
         if gathered:
             yield np.concatenate(gathered)
+
+    def _gather(self, decoded: Iterator[tuple[Events, DecodeState]], gathered: list[Events]) -> int:
+        """Add what was decoded, and take over the state after it; gives how many events there were."""
+        n = 0
+        for events, self._state in decoded:
+            gathered.append(events)
+            n += events.size
+        return n
 
     def _account(self, container: Container) -> None:
         """Say what of a file could not be read."""
@@ -150,6 +156,8 @@ class Decoder:
     def __init__(self, sensor_size: SensorSize) -> None:
         self._sensor_size = sensor_size
         self._evt3 = Evt3Decoder()
+        # words of messages not yet decoded: messages are small, and each call has its price
+        self._words = bytearray()
         self._triggers: list[Triggers] = []
         self._last_seq: int | None = None
         self._n_lost = self._n_damaged = 0
@@ -170,7 +178,9 @@ class Decoder:
             message = parse_message(connection, data)
             self._count(message)
             if message.encoding == "evt3":
-                yield from self._decode_words(message, state)
+                self._words += message.data[: len(message.data) // Evt3Decoder.word_bytes * Evt3Decoder.word_bytes]
+                if len(self._words) >= Evt3Decoder.block_bytes:
+                    yield from self.decode_words(state)
             elif message.encoding == "trigger":
                 triggers = trigger_edges(message)
                 triggers["t"] += state.shift_us
@@ -184,6 +194,13 @@ class Decoder:
                 self._n_foreign[message.encoding] += 1
         except DamagedRecordError:
             self._n_damaged += 1
+
+    def decode_words(self, state: DecodeState) -> Iterator[tuple[Events, DecodeState]]:
+        """Events of the EVT3 words that wait; asked for before anybody wants to know the `cursor`."""
+        words, self._words = np.frombuffer(bytes(self._words), dtype=np.uint8), bytearray()
+        for start in range(0, words.size, Evt3Decoder.block_bytes):
+            events, state = self._evt3.decode(words[start : start + Evt3Decoder.block_bytes], self._sensor_size, state)
+            yield events, state
 
     def take_triggers(self) -> Triggers:
         """The triggers of the messages since the last call."""
@@ -200,13 +217,6 @@ class Decoder:
             yield f"{n} messages in the encoding {encoding!r} left out; {_WAY_OUT}"
         if self._evt3.n_unplaced:
             yield f"{self._evt3.n_unplaced} events before the first words that tell time and place dropped"
-
-    def _decode_words(self, message: EventMessage, state: DecodeState) -> Iterator[tuple[Events, DecodeState]]:
-        n_bytes = len(message.data) // Evt3Decoder.word_bytes * Evt3Decoder.word_bytes
-        words = np.frombuffer(message.data, dtype=np.uint8, count=n_bytes)
-        for start in range(0, n_bytes, Evt3Decoder.block_bytes):
-            events, state = self._evt3.decode(words[start : start + Evt3Decoder.block_bytes], self._sensor_size, state)
-            yield events, state
 
     def _count(self, message: EventMessage) -> None:
         """Find gaps in the numbers of messages; a fall means that the recorder began anew."""

@@ -40,7 +40,7 @@ _SHORTEST_LINE_BYTES = 8
 _N_COLUMNS = 4
 
 # The bytes that the decoder looks for.
-_NEWLINE, _PLUS, _MINUS, _POINT, _ZERO, _NINE, _LOWER_E = 10, 43, 45, 46, 48, 57, 101
+_NEWLINE, _RETURN, _PLUS, _MINUS, _POINT, _ZERO, _NINE, _LOWER_E = 10, 13, 43, 45, 46, 48, 57, 101
 # More digits than these do not fit into 64 bits; later ones only move the point.
 _MAX_DIGITS = 17
 # Exponents beyond this are as good as infinite.
@@ -65,9 +65,10 @@ class TextSource(FileSource):
         start = read_start(sample, said, digits)
         if start is None:
             first = sample.lstrip().split(b"\n")[0].decode("utf-8", errors="replace").strip()[:40]
-            raise UnknownFormatError(
-                f"{path} is text that begins {first!r}; only text with one event a line, t x y p, is a recording"
-            )
+            wanted = "only text with one event a line, t x y p, is a recording"
+            if said is not None:
+                wanted = f"as the columns {columns} its lines are no events; name them in another order, or leave --columns out"
+            raise UnknownFormatError(f"{path} is text that begins {first!r}; {wanted}")
         self._is_guess = start.is_guess
         self._layout, self._data_start = start.layout, start.data_start
         found = " ".join(sorted("txyp", key=lambda column: getattr(start.layout, column)))
@@ -230,25 +231,28 @@ def _plain_line(
     """
     for column in range(_N_COLUMNS):
         first, value = at, 0
-        byte = np.int64(text[at])
+        byte = signed(text[at])
         while _ZERO <= byte <= _NINE:
             value = 10 * value + byte - _ZERO
             at += 1
-            byte = np.int64(text[at])
+            byte = signed(text[at])
         n_digits = at - first
         digits = t_digits if column == t_column else 0
         if byte == _POINT and column == t_column:
             at += 1
-            byte, point = np.int64(text[at]), at
+            byte, point = signed(text[at]), at
             while _ZERO <= byte <= _NINE:
                 value = 10 * value + byte - _ZERO
                 at += 1
-                byte = np.int64(text[at])
+                byte = signed(text[at])
             digits -= at - point
             n_digits += at - point
         if n_digits == 0 or n_digits > _MAX_DIGITS:
             return False, at
         values[column] = value if digits == 0 else _scale(value, digits)
+        if byte == _RETURN:
+            at += 1
+            byte = signed(text[at])
         # a blank, a tab, a comma or a semicolon
         is_apart = byte == 32 or byte == 9 or byte == 44 or byte == 59
         if byte != _NEWLINE if column == _N_COLUMNS - 1 else not is_apart:

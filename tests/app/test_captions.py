@@ -7,7 +7,7 @@ from builders import SENSOR
 from app.captions import FileCaptions, NetworkCaptions, TimeOnly, choose_captioner, read_captions
 from pipeline.decision import DecisionSettings
 from pipeline.fakes import CannedRecogniser
-from pipeline.rendering.captions import Caption
+from pipeline.rendering.track import Caption
 from pipeline.schema.errors import InputError
 from pipeline.schema.events import empty_events, make_events
 

@@ -60,6 +60,7 @@ def test_train_writes_a_checkpoint_that_evaluate_judges_on_the_clips_set_aside(
     assert "accuracy" in capsys.readouterr().out
 
 
+@pytest.mark.timeout(300)  # counts every published network: seconds alone, minutes on a crowded machine
 def test_zoo_lists_the_fields_of_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("zoo", "--json") == 0
     entries = json.loads(capsys.readouterr().out)
@@ -79,6 +80,7 @@ def test_zoo_lists_the_fields_of_the_contract(capsys: pytest.CaptureFixture[str]
         (["--holdout", "1.5"], UsageError),
         (["--network", "resnet"], ConfigurationError),
         (["--set", "dim=17"], ConfigurationError),
+        (["--filter", "polarity=on"], UsageError),
     ],
 )
 def test_words_that_do_not_fit_are_refused(clips: Path, tmp_path: Path, words: list[str], error: type[Exception]) -> None:

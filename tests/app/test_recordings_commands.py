@@ -1,6 +1,7 @@
 """info and frames from the outside: what is printed, what is written, which exit code."""
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from recording_bytes import AEDAT3_HEADER, aedat2, aedat4, dvs128_address, events4, packet4
+from ros_bytes import mcap, packet_cdr
 
 from app.commands.recordings import frames, info
+from app.reading import Reading, Span
 from pipeline.schema.errors import InputError, UsageError
 
 RECORDS = [(dvs128_address(i % 128, i % 100, i % 2), 1000 * i) for i in range(50)]
@@ -29,6 +32,33 @@ def test_info_prints_one_json_object_a_line(recording: Path, tmp_path: Path, cap
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (first["events"], first["on_events"], first["last_us"], first["truncated"]) == (50, 25, 49_000, False)
     assert second["first_us"] == UNIX[0][0]
+
+
+def test_the_json_of_info_has_exactly_the_promised_fields(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert info(recording, json=True, reading=Reading(filter=("polarity=on",)), span=Span("10ms", "20ms")) == 0
+    found = json.loads(capsys.readouterr().out)
+    fields = "path format encoding width height events on_events first_us last_us duration_us mean_rate_hz monotonic truncated"
+    assert " ".join(found) == f"{fields} warnings"
+    assert (found["events"], found["on_events"], found["first_us"], found["last_us"]) == (5, 5, 11_000, 19_000)
+
+
+def test_info_counts_triggers_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = struct.pack("<4I", 0x8 << 28, 1 << 28, 0xA << 28 | 3 << 8 | 1, 0xA << 28 | 3 << 8)
+    (tmp_path / "a.raw").write_bytes(b"% evt 2.0\n% format EVT2;height=24;width=32\n% end\n" + words)
+    assert info(tmp_path / "a.raw") == 0
+    assert "triggers     2" in capsys.readouterr().out
+
+
+def test_a_ros_2_bag_is_one_recording_although_it_is_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = tmp_path / "bags" / "one"
+    bag.mkdir(parents=True)
+    (bag / "metadata.yaml").write_text("rosbag2_bagfile_information:\n")
+    for number in range(2):
+        (bag / f"one_{number}.mcap").write_bytes(mcap([packet_cdr([(10 * number, 1, 2, 1)])]))
+    for named in (bag, tmp_path / "bags"):
+        assert info(named, json=True) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["path"], found["events"]) == (str(bag), 2)
 
 
 def test_info_of_a_folder_finds_the_recordings_in_it(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.catalogue import NetworkCount, count_network, published_counts
+from models.catalogue import count_network, published_counts
 from models.energy import SpikeMeter
 from models.published import PUBLISHED
 from models.registry import NETWORKS, create_network, read_configuration
@@ -127,25 +127,28 @@ MACS: dict[tuple[str, str], tuple[float, float, float]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def counted() -> dict[str, dict[str, NetworkCount]]:
-    """Counts of every published configuration, by network and title."""
-    return {name: {count.title: count for count in published_counts(name)} for name in PARAMETERS}
-
-
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_used_parameters_of_every_published_configuration_equal_its_count(
-    name: str, counted: dict[str, dict[str, NetworkCount]]
-) -> None:
-    assert {title: count.params for title, count in counted[name].items()} == PARAMETERS[name]
+def test_used_parameters_of_every_published_configuration_equal_its_count(name: str) -> None:
+    counted = {}
+    for p in PUBLISHED:
+        if p.network == name:
+            with torch.device("meta"):
+                network = create_network(name, **p.settings)
+            counted[p.title] = sum(parameter.numel() for parameter in network.parameters())
+    assert counted == PARAMETERS[name]
 
 
 @pytest.mark.parametrize(("name", "title"), MACS)
-def test_operations_of_a_bin_equal_the_measured_ones(
-    name: str, title: str, counted: dict[str, dict[str, NetworkCount]]
-) -> None:
-    count = counted[name][title]
+def test_operations_of_a_bin_equal_the_measured_ones(name: str, title: str) -> None:
+    settings = next(p.settings for p in PUBLISHED if (p.network, p.title) == (name, title))
+    count = count_network(title, name, **settings)
     assert tuple(round(n / 1e6, 2) for n in (count.first_macs, count.layer_macs, count.product_macs)) == MACS[name, title]
+
+
+def test_published_configurations_of_a_network_are_counted_in_their_order() -> None:
+    counts = published_counts("bestformer")
+    assert {count.title: count.params for count in counts} == PARAMETERS["bestformer"]
+    assert [count.title for count in counts] == [p.title for p in PUBLISHED if p.network == "bestformer"]
 
 
 def test_every_published_configuration_belongs_to_a_network_and_has_a_title_of_its_own() -> None:

@@ -1,5 +1,6 @@
 """Labelled clips: the three kinds of data, splits that keep recordings whole, and refusals."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,12 @@ import numpy as np
 import pytest
 from builders import random_events
 
+from pipeline.filters import parse_filters
 from pipeline.schema.errors import ConfigurationError, InputError, UsageError
 from pipeline.schema.events import SensorSize
 from pipeline.sinks.registry import open_sink
+from pipeline.sources.filtered import FilteredSource
+from pipeline.sources.registry import open_recording
 from training.data import Binning, ClipSet, clips_of, load_clips, padded, split_by_group, windows
 
 BINNING = Binning(delta_t_us=10_000, size=(16, 12), n_time_bins=4)
@@ -123,3 +127,17 @@ def test_recordings_with_gesture_labels_beside_them_become_clips_grouped_by_pers
     judged = load_clips(str(tmp_path / "trials_to_test.txt"), BINNING)
     assert judged.groups == ["user02"] * 2
     assert [int(counts.sum()) for counts in judged.counts] == [int((t < 40_000).sum()), int((t >= 20_000).sum())]
+
+
+def test_recordings_are_opened_as_the_binning_says(tmp_path: Path) -> None:
+    events = random_events(300, sensor=SensorSize(128, 128))
+    for name in ("a/1.aedat", "b/2.aedat", "user01.aedat"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with open_sink(tmp_path / name, SensorSize(128, 128)) as sink:
+            sink.write(events)
+    chain = parse_filters(["polarity=on", "roi=0,0,64x128"])
+    binning = replace(BINNING, open_source=lambda path: FilteredSource(open_recording(path), chain))
+    n_kept = int(np.count_nonzero((events["p"] == 1) & (events["x"] < 64)))
+    assert [int(counts.sum()) for counts in load_clips(str(tmp_path), binning).counts] == [n_kept] * 2
+    (tmp_path / "user01_labels.csv").write_text("1,0,100000\n")
+    assert [int(counts.sum()) for counts in load_clips(str(tmp_path), binning).counts] == [n_kept]

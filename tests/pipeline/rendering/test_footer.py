@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from pipeline.rendering.captions import Caption
 from pipeline.rendering.footer import draw_footer, footer_height, format_seconds
 from pipeline.rendering.palette import choose_palette
+from pipeline.rendering.track import Caption
 
 pytest.importorskip("PIL", reason="Pillow is not installed (extra video)")
 DARK = choose_palette("dark")

@@ -3,10 +3,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pipeline.rendering.captions import Caption
 from pipeline.rendering.footer import footer_height
 from pipeline.rendering.palette import choose_palette
 from pipeline.rendering.pictures import RenderSettings, choose_moments, film, join_sheet, still
+from pipeline.rendering.track import Caption
 from pipeline.schema.events import SensorSize, make_events
 
 PALETTE = choose_palette("dark")

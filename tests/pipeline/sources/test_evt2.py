@@ -79,6 +79,37 @@ def test_small_step_back_is_held_and_a_long_one_continues_from_the_event_before(
     assert not report.is_monotonic
 
 
+def test_triggers_are_kept_with_their_times(tmp_path: Path) -> None:
+    trigger = [0xA << 28 | 1, 0xA << 28 | 7 << 22 | 5 << 8 | 1, 0xA << 28 | 20 << 22 | 31 << 8]
+    words = [trigger[0], time_high(640), trigger[1], event(650, 1, 1, 1), trigger[2]]
+    (tmp_path / "recording").write_bytes(evt2(words))
+    with open_recording(tmp_path / "recording") as source:
+        assert sum(packet.size for packet in source.packets()) == 1
+        # the first comes before any time is known
+        assert source.take_triggers().tolist() == [(647, 5, 1), (660, 31, 0)]
+        assert source.report().n_triggers == 2
+
+
+def test_turn_within_ten_milliseconds_of_the_end_of_the_range_is_seen(tmp_path: Path) -> None:
+    steps = [(1 << 28) - 100, 50, (1 << 28) - 157, 3]
+    words = [word for high in steps for word in (0x8 << 28 | high, event(5, 1, 1, 1))]
+    events, report = read(tmp_path, evt2(words))
+    # the third is a leap forward within the turn; the last falls a step less than a turn must, and is a clock set anew
+    assert [t // 64 for *_, t in events[:3]] == [(1 << 28) - 100, (1 << 28) + 50, (2 << 28) - 157]
+    assert events[3][3] == events[2][3]
+    assert not report.is_monotonic
+
+
+def test_monitor_word_at_the_end_of_a_block_leaves_the_next_block_alone(tmp_path: Path) -> None:
+    n = 1 << 16  # words of a block of 256 KiB
+    words = np.full(n + 5, event(0, 3, 4, 1), dtype="<u4")
+    words[0] = time_high(6400)
+    words[n - 1], words[n] = 0xE << 28 | 0x14, 0xF << 28 | 77
+    events, report = read(tmp_path, evt2([]) + words.tobytes())
+    assert events == [(3, 4, 1, 6400)] * (n + 2)
+    assert report == ReadReport()
+
+
 def test_state_crosses_the_border_of_blocks(tmp_path: Path) -> None:
     # one time word, then more events than a block of 1 MiB holds
     n = (1 << 18) + 1000

@@ -77,6 +77,16 @@ def test_words_of_other_types_are_stepped_over(tmp_path: Path) -> None:
     assert read(tmp_path, evt21(words)) == ([(1, 1, 1, 9)], ReadReport())
 
 
+@pytest.mark.parametrize("order", ["little", "legacy"])
+def test_triggers_are_kept_with_their_times(tmp_path: Path, order: str) -> None:
+    trigger = [0xA << 60 | 1 << 32, 0xA << 60 | 7 << 54 | 5 << 40 | 1 << 32, 0xA << 60 | 20 << 54 | 31 << 40]
+    words = [trigger[0], time_high(640), trigger[1], vector(650, 1, 1, 1, 1), trigger[2]]
+    (tmp_path / "recording").write_bytes(evt21(words, order=order))
+    with open_recording(tmp_path / "recording") as source:
+        assert sum(packet.size for packet in source.packets()) == 1
+        assert source.take_triggers().tolist() == [(647, 5, 1), (660, 31, 0)]
+
+
 def test_held_vector_counts_each_of_its_events(tmp_path: Path) -> None:
     words = [time_high(64), vector(70, 0, 0, 1, 1), vector(66, 0, 0, 1, 7)]
     events, report = read(tmp_path, evt21(words))

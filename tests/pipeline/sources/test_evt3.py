@@ -50,6 +50,12 @@ def read(path: Path, data: bytes) -> tuple[list[tuple[int, ...]], ReadReport]:
         return events, source.report()
 
 
+def read_triggers(path: Path, data: bytes) -> list[tuple[int, ...]]:
+    (path / "recording").write_bytes(data)
+    with open_recording(path / "recording") as source:
+        return [trigger for _ in source.packets() for trigger in source.take_triggers().tolist()]
+
+
 def times(path: Path, words: list[int]) -> list[int]:
     return [t for *_, t in read(path, evt3(words))[0]]
 
@@ -127,6 +133,124 @@ def test_pixels_outside_the_sensor_are_dropped_and_counted_one_by_one(tmp_path: 
     events, report = read(tmp_path, evt3(words))
     assert events == [(62, 0, 1, 0), (63, 0, 1, 0), (63, 0, 0, 0)]
     assert report.warnings == ("7 events outside the sensor of 64x24 pixels dropped",)
+
+
+def test_triggers_have_the_time_of_the_words_before_them(tmp_path: Path) -> None:
+    words = [0xA101, 0x8001, 0xA000, 0x6005, 0xAF01, row(1), single(1, 1), 0x6009, 0xA600]
+    # the first comes before any time is known; one without a low time belongs to the beginning of its 4096 us
+    assert read_triggers(tmp_path, evt3(words)) == [(4096, 0, 0), (4101, 15, 1), (4105, 6, 0)]
+
+
+def test_trigger_behind_a_clock_that_was_set_anew_belongs_to_the_moment(tmp_path: Path) -> None:
+    words = [*at(8_000_000), row(1), single(1, 1), *at(7_999_000), 0xA101, *at(1000), 0xA100, single(1, 1), *at(1500), 0xA101]
+    assert read_triggers(tmp_path, evt3(words)) == [(7_999_000, 1, 1), (8_000_000, 1, 0), (8_000_500, 1, 1)]
+
+
+def test_many_triggers_are_all_kept(tmp_path: Path) -> None:
+    n = 10_000  # more than a decoder has room for in one go
+    words = np.tile(np.array([0xA101, 0x6000], dtype="<u2"), n)
+    words[1::2] |= np.arange(n, dtype="<u2") // 3
+    triggers = read_triggers(tmp_path, evt3([0x8001, 0x6000]) + words.tobytes())
+    assert [t for t, *_ in triggers] == [4096 + max(0, i - 1) // 3 for i in range(n)]
+
+
+def test_nothing_is_placed_before_the_hundredth_word_tells_the_time(tmp_path: Path) -> None:
+    words = [
+        *(word for i in range(20) for word in (row(i), single(i, 1), base(i, 0), 0x4003, 0x6000 | i)),
+        *at(4096),
+        single(9, 1),
+    ]
+    events, report = read(tmp_path, evt3(words))
+    assert events == [(9, 19, 1, 4096)]
+    assert report.warnings == ("60 events before the first words that tell time and place dropped",)
+
+
+def test_turn_is_seen_in_sparse_data_that_skips_it(tmp_path: Path) -> None:
+    # the TIME_HIGH falls by 2900 steps, and after a long rise by 3000
+    words = [row(0)]
+    for high, low in [(3000, 7), (100, 1), (4000, 2), (1000, 3)]:
+        words += [0x8000 | high, 0x6000 | low, single(1, 1)]
+    assert times(tmp_path, words) == [
+        3000 * 4096 + 7,
+        TURN + 100 * 4096 + 1,
+        TURN + 4000 * 4096 + 2,
+        2 * TURN + 1000 * 4096 + 3,
+    ]
+
+
+def test_padding_and_reserved_words_between_the_parts_of_a_group_change_nothing(tmp_path: Path) -> None:
+    for odd in (0x9999, 0x1000, 0xB123, 0xC000, 0x7004, 0xF001, 0xE016, 0xD001):
+        words = [*at(7), odd, row(1), odd, base(3, 1), odd, 0x4001, odd, 0x4002, odd, 0x5004, odd, single(2, 0)]
+        assert read(tmp_path, evt3(words)) == ([(3, 1, 1, 7), (16, 1, 1, 7), (29, 1, 1, 7), (2, 1, 0, 7)], ReadReport())
+
+
+def test_group_past_the_right_edge_loses_only_what_lies_outside(tmp_path: Path) -> None:
+    words = [*at(7), row(1), base(40, 1), 0x4FFF, 0x4FFF, 0x50FF, row(2), base(32, 0), 0x4800, 0x4800, 0x5080]
+    events, report = read(tmp_path, evt3(words))
+    assert events == [*((x, 1, 1, 7) for x in range(40, 64)), (43, 2, 0, 7), (55, 2, 0, 7), (63, 2, 0, 7)]
+    assert report.warnings == ("8 events outside the sensor of 64x24 pixels dropped",)
+
+
+def plain_decoder(words: list[int], width: int, height: int) -> list[tuple[int, int, int, int]]:
+    """EVT3 as its description reads, a word at a time, for files whose times do not run back."""
+    events: list[tuple[int, int, int, int]] = []
+    y = x = p = high = None
+    low = turns = 0
+    for word in words:
+        kind, value = word >> 12, word & 0xFFF
+        pixels: list[tuple[int | None, int | None]] = []
+        if kind == 0:
+            y = value & 0x7FF
+        elif kind == 2:
+            pixels = [(value & 0x7FF, value >> 11)]
+        elif kind == 3:
+            x, p = value & 0x7FF, value >> 11
+        elif kind in (4, 5) and x is not None:
+            n = 12 if kind == 4 else 8
+            pixels = [(x + k, p) for k in range(n) if value >> k & 1]
+            x += n
+        elif kind == 6:
+            low = value
+        elif kind == 8 and value != high:
+            turns += high is not None and high - value >= 2048
+            high, low = value, 0
+        if y is not None and high is not None:
+            t = turns * TURN + high * 4096 + low
+            events += [(px, y, pp, t) for px, pp in pixels if px < width and y < height]
+    return events
+
+
+def test_fast_ways_through_common_words_give_what_the_plain_way_gives() -> None:
+    rng = np.random.default_rng(5)
+    for case in range(150):
+        t, words = int(rng.integers(0, TURN)), []
+        for _ in range(int(rng.integers(1, 120))):
+            kind = rng.choice(["row", "x", "x", "x", "time", "group", "vector", "odd"])
+            if kind == "row":
+                words += [row(int(rng.integers(0, 26)))]
+            elif kind == "x":
+                words += [single(int(rng.integers(0, 66)), int(rng.integers(0, 2)))]
+            elif kind == "time":
+                t += int(rng.choice([0, 1, 50, 4096, 3_000_000]))
+                words += at(t) if case % 2 or t % 4096 == 0 else [*at(t)[:1], *at(t)[1:]]
+            elif kind == "group":
+                bits = rng.integers(0, 4096, 3) & rng.integers(0, 4096, 3)
+                words += [
+                    base(int(rng.integers(0, 40)), 1),
+                    0x4000 | int(bits[0]),
+                    0x4000 | int(bits[1]),
+                    0x5000 | int(bits[2] & 255),
+                ]
+            elif kind == "vector":
+                words += [
+                    base(int(rng.integers(0, 64)), 0),
+                    *rng.choice([0x4021, 0x5011, 0x4FFF], int(rng.integers(0, 4))).tolist(),
+                ]
+            else:
+                words += [int(rng.choice([0x9999, 0xA101, 0xE014, 0xF000, 0x7001, *words[-1:]]))]
+        data = np.array(words, dtype="<u2").view(np.uint8)
+        events, _ = Evt3Decoder().decode(data, SensorSize(64, 24), DecodeState())
+        assert events.tolist() == plain_decoder(words, 64, 24)
 
 
 def test_blocks_may_end_between_any_two_words() -> None:

@@ -1,7 +1,6 @@
 """Files that make the HDF5 library loop for ever or ask for gigabytes; found by mutation."""
 
 import struct
-import tracemalloc
 from itertools import islice
 from pathlib import Path
 
@@ -45,12 +44,8 @@ def test_a_sound_heap_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_forged_size_does_not_make_the_library_ask_for_gigabytes(tmp_path: Path) -> None:
-    """Opened as if its writer were still at it, a file has no end, and the library takes 4 GB for the names in its root group."""
+    """Opened as if its writer were still at it, a file has no end, and the library takes 4 GB for names."""
     (data,) = islice(mutations(SMALL["hdf5-heap"]().data, 205, seed=7), 204, None)
     (tmp_path / "a.h5").write_bytes(data)
-    tracemalloc.start()
-    try:
-        with limited_memory(64 << 20), pytest.raises(InputError, match="cut off or damaged"):
-            open_recording(tmp_path / "a.h5")
-    finally:
-        tracemalloc.stop()
+    with limited_memory(64 << 20), pytest.raises(InputError, match="cut off or damaged"):
+        open_recording(tmp_path / "a.h5")

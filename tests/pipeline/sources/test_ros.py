@@ -13,6 +13,7 @@ from seeking import assert_spans_are_slices, read_span
 
 from pipeline.schema.errors import UnknownFormatError, UsageError
 from pipeline.schema.events import SensorSize
+from pipeline.sources.index import Index
 from pipeline.sources.registry import is_recording, open_recording
 
 rosbags = pytest.importorskip("rosbags", reason="rosbags is not installed (extra dev)")
@@ -219,12 +220,20 @@ def test_split_bags_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", ["bag", "mcap", "db3"])
 def test_a_span_equals_the_slice_of_the_whole(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.sources.index import Index
-
     monkeypatch.setattr(Index, "STEP", 1)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("pipeline.sources.ros_sqlite._BATCH_ROWS", 2)
-    path = write_bag(tmp_path, kind, mono_messages(20))
+    parts = [ROWS[i : i + 2] for i in range(0, 40, 2)]
+    old, new = ([pack(part, seq=i) for i, part in enumerate(parts)] for pack in (built.packet_ros1, built.packet_cdr))
+    (tmp_path / "a").write_bytes({"bag": built.bag1(old), "mcap": built.mcap(new), "db3": built.db3(new)}[kind])
+    assert assert_spans_are_slices(tmp_path / "a") > 40
+
+
+def test_a_span_of_evt3_takes_over_row_and_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Index, "STEP", 1)
+    monkeypatch.setattr("pipeline.sources.ros_sqlite._BATCH_ROWS", 1)
+    words = [0x8000, 0x0007, *(word for i in range(40) for word in (0x6000 | 50 * i, 0x2800 | i)), 0x8001, 0x6000, 0x2001]
+    payloads = [struct.pack("<H", word) for word in words]
+    path = write_bag(tmp_path, "db3", [packet(data, seq=i, encoding="evt3") for i, data in enumerate(payloads)])
     assert assert_spans_are_slices(path) > 40
 
 

@@ -30,7 +30,7 @@ def test_content_decides_whatever_the_name(tmp_path: Path) -> None:
         (b"#!AER-DAT9.0\r\n", "unknown version"),
         (b"#!AER-DAT4.0\n", "text-mode"),
         (b"#!AER", "first 5 bytes of an AEDAT file"),
-        (b"% format EVT4;height=720;width=1280\n", "Prophesee RAW (EVT4)"),
+        (b"% format EVT5;height=720;width=1280\n", "Prophesee RAW (EVT5)"),
         (b"#ROSBAG V1.2\n", "ROS bag of an old version"),
         (b"\x89PNG\r\n\x1a\n", "PNG"),
         (b"\0" * 100, "zero bytes"),

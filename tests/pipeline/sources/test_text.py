@@ -188,6 +188,8 @@ def test_what_the_user_says_of_the_columns_wins(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("10 1 2 1\n")
     with open_recording(tmp_path / "b", columns="t_s x y p") as source:
         assert next(source.packets())["t"].tolist() == [10_000_000]
+    with pytest.raises(UnknownFormatError, match="as the columns p,x,y,t its lines are no events"):
+        open_recording(tmp_path / "b", columns="p,x,y,t")
     for columns in ("t,x,y", "t,x,y,q", "t,t_us,x,y", "t,x,y,p,p"):
         with pytest.raises(UsageError, match="do not name t, x, y and p once each"):
             open_recording(tmp_path / "b", columns=columns)
@@ -206,3 +208,12 @@ def test_a_span_equals_the_slice_of_the_whole(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(text_module, "BLOCK_BYTES", 64)
     (tmp_path / "a").write_bytes(b"t,x,y,p\n" + LINES + b"5000 1 1 1\n" + b"10 1 2 1\n30000 2 2 0\n")
     assert assert_spans_are_slices(tmp_path / "a") > 20
+
+
+def test_lines_that_end_in_carriage_return_and_line_break_are_events(tmp_path: Path) -> None:
+    assert read(tmp_path / "a", "10,1,2,1\r\n0020,3,4,0\r\n30,5,6,1\r") == [(1, 2, 1, 10), (3, 4, 0, 20), (5, 6, 1, 30)]
+
+
+def test_digits_beyond_what_64_bits_hold_take_the_long_way(tmp_path: Path) -> None:
+    zeros = "0" * 30
+    assert read(tmp_path / "a", f"{zeros}10 {zeros}1 2 {zeros}1\n0.{zeros}1 2 3 1\n", chip="32x24")[0] == (1, 2, 1, 10_000_000)

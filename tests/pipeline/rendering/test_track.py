@@ -1,4 +1,4 @@
-from pipeline.rendering.captions import Caption, CaptionTrack
+from pipeline.rendering.track import Caption, CaptionTrack
 
 A, B, C = Caption(10, 30, "a"), Caption(20, 25, "b"), Caption(40, 50, "c")
 
