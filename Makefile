@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.saccade-ready
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.peers-ready
+FUZZ := .fuzz
+MINUTES ?= 10
 
-.PHONY: demo test setup lint qt-libraries recordings checkpoint bench bench-peers clean
+.PHONY: demo test setup lint qt-libraries recordings checkpoint bench bench-peers oracles fuzz clean
 
 demo: setup
 	$(BIN)/saccade demo
@@ -59,5 +61,14 @@ $(PEERS_STAMP): benchmarks/peers-constraints.txt
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< --no-deps spikingjelly
 	@touch $@
 
+# Every real recording, and what our writers write, event by event against those programs.
+oracles: setup bench-peers
+	$(BIN)/python -m pytest tests/oracles/compare_decoders.py
+
+# Damaged recordings, guided by what code they reach; findings are left in .fuzz/findings.
+fuzz: setup
+	@test -d $(FUZZ)/atheris || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(FUZZ)/atheris atheris==3.0.0
+	PYTHONPATH=$(FUZZ)/atheris $(BIN)/python tests/fuzz/fuzz_recordings.py $(FUZZ) -max_total_time=$$(( $(MINUTES) * 60 ))
+
 clean:
-	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(FUZZ) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

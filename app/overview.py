@@ -33,6 +33,11 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("train", "app.commands.learning:train", "Train a network on recordings, clips or the simulator."),
             ("evaluate", "app.commands.learning:evaluate", "Judge a checkpoint on labelled data."),
             ("zoo", "app.commands.learning:zoo", "List the networks."),
+            (
+                "import-weights",
+                "app.commands.importing:import_weights",
+                "Make a checkpoint of a network that its authors released.",
+            ),
         ),
     ),
     (
@@ -57,7 +62,7 @@ def help_page() -> str:
     lines = [f"Saccade {VERSION}", "", SUMMARY, "", "usage: saccade [OPTIONS] COMMAND ...", ""]
     for title, commands in GROUPS:
         lines.append(f"{title}:")
-        lines += [f"  {name:<9} {text}" for name, _, text in commands]
+        lines += [f"  {name:<14} {text}" for name, _, text in commands]
         lines.append("")
     lines.append("Options of every command:")
     lines += [f"  {name:<29} {text}" for name, text in _OPTIONS]

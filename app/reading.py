@@ -32,6 +32,7 @@ class Reading:
         Topic of a ROS bag that holds several.
     filter
         What to do with the events, such as background=2ms or roi=10,20,64x64; may be repeated, and then works in this order.
+        Any wrong name lists them all.
     """
 
     chip: str | None = None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from models.checkpoint import SHIPPED, read_info
 from models.energy import SpikeMeter
 from models.neuron import LIF, Memory
+from models.operations import Operations
 from models.published import PUBLISHED
 from models.registry import NETWORKS, create_network
 
@@ -79,14 +80,13 @@ def count_network(title: str, name: str, **settings: Any) -> NetworkCount:
     for module in network.modules():
         if isinstance(module, (LIF, nn.BatchNorm1d, nn.BatchNorm2d)):
             module.forward = _pass  # type: ignore[method-assign, assignment]  # they keep shapes, and their arithmetic counts nothing
-    layers = _dense_layers(network)
-    first = next(iter(layers))
-    products = sum(macs for layer, macs in layers.items() if "product" in layer.rsplit(".", 1)[-1])
+    layers = list(_layers_of_a_bin(network).values())
+    first, products = layers[0].macs, sum(layer.macs for layer in layers if layer.is_product)
     return NetworkCount(
         title=title,
         params=sum(p.numel() for p in network.parameters()),
-        first_macs=layers[first],
-        layer_macs=sum(layers.values()) - layers[first] - products,
+        first_macs=first,
+        layer_macs=sum(layer.macs for layer in layers) - first - products,
         product_macs=products,
     )
 
@@ -95,8 +95,8 @@ def _pass(x: Tensor, _: Memory | None = None) -> Tensor:
     return x
 
 
-def _dense_layers(network: nn.Module) -> dict[str, int]:
-    """Multiply-accumulates of one bin by layer: of the second where the first passes a layer by, as it does TIM."""
+def _layers_of_a_bin(network: nn.Module) -> dict[str, Operations]:
+    """Operations of one bin by layer: of the second where the first passes a layer by, as it does TIM."""
     configuration: Any = network.configuration
     width, height = configuration.size
     x = torch.zeros(1, configuration.in_channels, height, width, device="meta")
@@ -108,7 +108,7 @@ def _dense_layers(network: nn.Module) -> dict[str, int]:
             network.step(x, state)  # type: ignore[operator]
             reading = meter.read()
     meter.close()
-    return {name: count.macs for name, count in reading.layers.items()}
+    return reading.layers
 
 
 def _entry(name: str) -> CatalogueEntry:

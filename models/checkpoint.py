@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import platformdirs
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -82,7 +83,10 @@ def read_info(path: Path) -> CheckpointInfo:
 
 
 def load_checkpoint(name: str) -> tuple[nn.Module, CheckpointInfo, str]:
-    """Network (eval mode), its info, and `network@hash` of the checkpoint `name` (a path, or a name as `default`)."""
+    """Network (eval mode), its info, and `network@hash` of the checkpoint `name` (a path, or a name as `default`).
+
+    The network has the precision that was saved: float32 after training, float64 where an imported file had it.
+    """
     path = find_checkpoint(name)
     info = read_info(path)
     if info.network not in NETWORKS:
@@ -115,6 +119,8 @@ def _fill(network: nn.Module, weights: dict[str, Any], path: Path) -> None:
         raise ConfigurationError(
             f"{path}: weights do not fit the network; missing {missing}, unknown {unknown}, of another shape {misshapen}"
         )
+    if any(value.dtype == torch.float64 for value in weights.values()):
+        network.double()
     network.load_state_dict(weights)
 
 

@@ -143,4 +143,4 @@ def _sample(n_neurons: int) -> Tensor:
 def load_recogniser(checkpoint: str, readout: str = "running") -> StreamRecogniser:
     """Recogniser of a checkpoint (path or name), ready for its first frame."""
     network, info, name = load_checkpoint(checkpoint)
-    return StreamRecogniser(network, info, name, readout)  # type: ignore[arg-type]  # checked in the constructor
+    return StreamRecogniser(network.float(), info, name, readout)  # type: ignore[arg-type]  # checked in the constructor

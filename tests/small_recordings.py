@@ -30,6 +30,11 @@ class Small(NamedTuple):
     stride: int = 1
 
 
+def _aedat1(header: bytes) -> Small:
+    records = b"".join(struct.pack(">HI", layout.dvs128_address(x, y, p), t) for t, x, y, p in ROWS)
+    return Small(header + records, options={} if header else {"format": "aedat1"})
+
+
 def _aedat2() -> Small:
     return Small(layout.aedat2([(layout.dvs128_address(x, y, p), t) for t, x, y, p in ROWS]))
 
@@ -50,6 +55,13 @@ def _aedat3() -> Small:
         + layout.packet3([b"\7" * 50], kind=2)
         + layout.packet3([layout.polarity(t, x, y, p) for t, x, y, p in ROWS[20:]], overflow=1)
     )
+
+
+def _aedat4_triggers() -> Small:
+    xml = layout.info_node({0: "EVTS", 1: "TRIG"})
+    triggers = layout.packet4(layout.triggers4([(10, 1), (20_500, 2), (30_000, 8)]), stream=1)
+    packets = [layout.packet4(layout.events4(ROWS[:20])), triggers, layout.packet4(layout.events4(ROWS[20:]))]
+    return Small(layout.aedat4(packets, xml=xml))
 
 
 def _aedat4(compression: int, *, table: bool = True) -> Small:
@@ -84,6 +96,16 @@ def _evt3() -> Small:
     return Small(
         b"% evt 3.0\n% format EVT3;height=24;width=32\n% end\n" + struct.pack(f"<{len(words)}H", *words), n_events=28 + 11 + 1
     )
+
+
+def _evt4() -> Small:
+    """Single events, vectors, a trigger, monitor words and padding."""
+    words = []
+    for t, x, y, p in ROWS:
+        kind, place = 0xA + p, (t & 63) << 22 | x << 11 | y
+        words += [0xE << 28 | t >> 6, *([kind << 28 | place] if x % 2 else [kind + 2 << 28 | place, 1])]
+    words += [0x9 << 28 | 1, 0x6 << 28 | 0x14, 0x7 << 28 | 5, 0xFFFFFFFF]
+    return Small(b"% format EVT4;height=24;width=32\n% end\n" + struct.pack(f"<{len(words)}I", *words))
 
 
 def _dat(kind: int) -> Small:
@@ -168,17 +190,21 @@ def _write_ecf(file: Any, geometry: str | bytes = np.bytes_(b"32x24")) -> None:
 
 # Builders, for some need packages that may be absent.
 SMALL: dict[str, Callable[[], Small]] = {
+    "aedat1": lambda: _aedat1(b"#!AER-DAT1.0\r\n# a line\r\n"),
+    "aedat1-headerless": lambda: _aedat1(b""),
     "aedat2": _aedat2,
     "aedat2-davis": _aedat2_davis,
     "aedat3": _aedat3,
     "aedat4-none": lambda: _aedat4(0),
     "aedat4-lz4": lambda: _aedat4(1),
     "aedat4-zstd": lambda: _aedat4(3),
+    "aedat4-triggers": _aedat4_triggers,
     "aedat4-crashed": lambda: _aedat4(0, table=False),
     "evt2": _evt2,
     "evt21-little": lambda: _evt21("little"),
     "evt21-legacy": lambda: _evt21("legacy"),
     "evt3": _evt3,
+    "evt4": _evt4,
     "dat": lambda: _dat(12),
     "dat-2d": lambda: _dat(0),
     "es": _es,

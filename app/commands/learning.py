@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from app.reading import AS_IT_IS, Reading, open_part
+from app.settings import read_settings, read_size
 from app.source_options import ReadingFlags
 from pipeline.schema.errors import ConfigurationError, UsageError
 
@@ -128,7 +129,7 @@ def train(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     train_clips, test_clips, split = _sides(_restricted(everything, clips.classes), clips, binning)
     with progress_bar("training") as progress:
         trained, info = train_checkpoint(
-            network, _settings(setting or []), train_clips, binning, _recipe(recipe), _reporter(progress, recipe.log)
+            network, read_settings(setting or []), train_clips, binning, _recipe(recipe), _reporter(progress, recipe.log)
         )
     result = _judge(trained, test_clips, binning.n_time_bins)
     save(out, trained, info, {"test": _plain(result)}, {"data": data, "split": split, "command": " ".join(sys.argv[1:])})
@@ -178,7 +179,7 @@ def evaluate(
     if split:
         clips = _set_aside(clips, info.training.get("split", {}), checkpoint)
     clips = clips.with_classes(info.classes)
-    _print(_judge(network, clips, info.n_time_bins), json, checkpoint)
+    _print(_judge(network.float(), clips, info.n_time_bins), json, checkpoint)
     return 0
 
 
@@ -213,32 +214,12 @@ def zoo(*, json: bool = False) -> int:
     return 0
 
 
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= 4096 and 0 < int(height) <= 4096):
-        raise UsageError(f"--size {text!r}: expected WIDTHxHEIGHT in pixels, such as 64x64")
-    return int(width), int(height)
-
-
-def _settings(pairs: list[str]) -> dict[str, Any]:
-    settings = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UsageError(f"--set {pair!r}: expected key=value, such as dim=128")
-        try:
-            settings[key] = json_module.loads(value) if key != "pools" else value
-        except json_module.JSONDecodeError:
-            settings[key] = value
-    return settings
-
-
 def _binning(options: DataOptions) -> "Binning":
     from app.durations import parse_duration_us
     from training.data import Binning
 
     cut_us = None if options.cut is None else parse_duration_us(options.cut)
-    return Binning(parse_duration_us(options.delta_t), _size(options.size), options.bins, cut_us)
+    return Binning(parse_duration_us(options.delta_t), read_size(options.size), options.bins, cut_us)
 
 
 def _opener(data: str, reading: Reading) -> "OpenSource":

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from models.functional import LIFParameters
 from models.neuron import PLIF, Memory, SpikingNetwork, State, name_memories
+from models.operations import NumberConvolution
 from models.search import Candidate, Evolution, SearchSpace, evolve
 from models.zoo.configuration import PerLayer, check_counts, check_layers, check_lif, check_pools, check_size, layer_values
 from models.zoo.sdt import ChannelNeuron, CurrentMLP, Projection, pointwise, split_heads
 from models.zoo.spikformer import ConvolutionNeuron, ResidualBlock, SpikingProduct, classifier, folded
-from models.zoo.spikingresformer import CurrentLinear
 from pipeline.schema.errors import ConfigurationError
 
 
@@ -120,10 +120,6 @@ def search_autost(
     return [configuration(candidate) for _, candidate in found]
 
 
-class CurrentConvolution(nn.Conv2d):
-    """Convolution that sees currents instead of spikes: real multiply-accumulates, which meters charge as such."""
-
-
 class CurrentStem(nn.Module):
     """Three convolutions that fire, one that does not, and a position branch on its current."""
 
@@ -135,7 +131,7 @@ class CurrentStem(nn.Module):
         )
         self.last = Projection(nn.Conv2d(dim // 2, dim, kernel_size=3, padding=1, bias=False))
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if pools[3] == "1" else nn.Identity()
-        self.rpe = Projection(CurrentConvolution(dim, dim, kernel_size=3, padding=1, bias=False))
+        self.rpe = Projection(NumberConvolution(dim, dim, kernel_size=3, padding=1, bias=False))
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """Current (T, B, C, H', W') of event counts (T, B, 2, H, W)."""
@@ -181,7 +177,7 @@ class AutoST(SpikingNetwork):
             ResidualBlock(CurrentSelfAttention(configuration, n_heads), CurrentMLP(dim, ratio, lif, neuron="plif"))
             for n_heads, ratio in zip(heads, ratios, strict=True)
         )
-        self.head = classifier(dim, configuration.n_classes, CurrentLinear)
+        self.head = classifier(dim, configuration.n_classes)
         name_memories(self)
 
     def run(self, x: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:

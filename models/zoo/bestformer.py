@@ -21,11 +21,11 @@ from torch.nn.functional import cross_entropy
 
 from models.functional import LIFParameters
 from models.neuron import LIF, Memory, SpikingNetwork, State, name_memories
+from models.operations import Operations, total
 from models.zoo.binary import BinaryConvolution
 from models.zoo.configuration import check_counts, check_dim, check_lif, check_pools, check_size
 from models.zoo.sdt import ChannelNeuron, CurrentMLP, Pointwise, Projection, split_heads
-from models.zoo.spikformer import classifier, folded
-from models.zoo.spikingresformer import CurrentLinear
+from models.zoo.spikformer import classifier, folded, product_operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,17 @@ class BESTformerConfiguration:
 
 
 class SpikeProduct(nn.Module):
-    """Product of spikes (..., I, K) and spikes (..., K, J): a layer of its own, so that meters can count where both fire."""
+    """Product of spikes (..., I, K) and spikes (..., K, J): a layer of its own, so that it can be counted where both fire."""
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Counts (..., I, J)."""
         return a @ b
+
+    def operations(self, inputs: tuple[Tensor, Tensor], output: Tensor) -> Operations:
+        """One addition wherever both fire."""
+        a, b = (x.detach() for x in inputs)
+        sops = total(a.sum(dim=-2) * b.sum(dim=-1))
+        return product_operations(output.numel() * a.shape[-1], sops, (a, b))
 
 
 class FiringStage(nn.Module):
@@ -191,8 +197,8 @@ class BESTformer(SpikingNetwork):
         self.configuration = configuration
         self.stem = BinaryStem(configuration)
         self.blocks = nn.ModuleList(ReversibleBlock(configuration) for _ in range(configuration.depth))
-        self.head_a = classifier(configuration.dim, configuration.n_classes, CurrentLinear)
-        self.head_b = classifier(configuration.dim, configuration.n_classes, CurrentLinear)
+        self.head_a = classifier(configuration.dim, configuration.n_classes)
+        self.head_b = classifier(configuration.dim, configuration.n_classes)
         name_memories(self)
 
     def run(self, x: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from models.functional import LIFParameters
 from models.neuron import LIF, Memory, SpikingNetwork, State, name_memories
+from models.operations import Operations
 from models.zoo.configuration import check_counts, check_dim, check_lif, check_size
 from models.zoo.spikformer import (
     ResidualBlock,
@@ -27,6 +28,8 @@ from models.zoo.spikformer import (
     TokenNeuron,
     classifier,
     folded,
+    key_value_sops,
+    product_operations,
 )
 from pipeline.schema.errors import ConfigurationError
 
@@ -222,6 +225,11 @@ class KeyValueProduct(SpikingProduct):
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Integers (T, B, n_heads, N, D); keys and values may be shared by all heads, and values wider than queries."""
         return q @ (k.transpose(-1, -2) @ v)
+
+    def operations(self, inputs: tuple[Tensor, Tensor, Tensor], _: Tensor) -> Operations:
+        """Pairs of key and value, then a row of values for each query spike."""
+        q, k, v = (x.detach() for x in inputs)  # k and v may have one head for all
+        return product_operations((k.numel() + q.numel()) * v.shape[-1], key_value_sops(q, k, v), (q, k, v))
 
 
 class LinearSelfAttention(SpikingSelfAttention):

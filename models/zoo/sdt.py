@@ -267,7 +267,7 @@ class SpikeDrivenTransformer(SpikingNetwork):
             for _ in range(configuration.depth)
         )
         self.lif = neuron_layer(neuron, lif)
-        self.head = classifier(dim, configuration.n_classes)
+        self.head = classifier(dim, configuration.n_classes, nn.Linear)  # it sees spikes
         name_memories(self)
 
     def run(self, x: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:

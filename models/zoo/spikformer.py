@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.functional import LIFParameters
 from models.neuron import LIF, Memory, Neuron, SpikingNetwork, State, name_memories, neuron_layer
+from models.operations import NumberLinear, Operations, total
 from models.zoo.configuration import check_counts, check_dim, check_lif, check_pools, check_size
 from pipeline.schema.errors import ConfigurationError
 
@@ -71,8 +72,11 @@ class SpikformerConfiguration:
             raise ConfigurationError(f"{name}: attention {self.attention} has no biases of queries and keys; drop qkv_bias")
 
 
-def classifier(dim: int, n_classes: int, kind: type[nn.Linear] = nn.Linear) -> nn.Linear:
-    """Linear head as all networks of this family begin with it: truncated normal weights of 0.02, bias 0."""
+def classifier(dim: int, n_classes: int, kind: type[nn.Linear] = NumberLinear) -> nn.Linear:
+    """Linear head as all networks of this family begin with it: truncated normal weights of 0.02, bias 0.
+
+    It sees means of spikes or currents, hence numbers; `kind` is a plain `nn.Linear` where it sees spikes.
+    """
     head = kind(dim, n_classes)
     nn.init.trunc_normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)
@@ -141,7 +145,7 @@ class SpikingPatchSplitting(nn.Module):
 
 
 class SpikingProduct(nn.Module):
-    """Q K^T V of spikes (T, B, n_heads, N, D): a layer of its own, so that meters can see what flows in.
+    """Q K^T V of spikes (T, B, n_heads, N, D): a layer of its own, so that what flows in can be counted.
 
     All three are integers, so the order of the product changes the cost and not the value: the cheaper one is taken.
     """
@@ -151,9 +155,31 @@ class SpikingProduct(nn.Module):
         N, D = q.shape[-2:]
         return (q @ k.transpose(-1, -2)) @ v if N <= D else q @ (k.transpose(-1, -2) @ v)
 
+    def operations(self, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> Operations:
+        """Additions of the order taken; multiply-accumulates of the paper's, queries and keys first."""
+        q, k, v = (x.detach() for x in inputs)
+        N, D = q.shape[-2:]
+        sops = query_key_sops(q, k, v) if N <= D else key_value_sops(q, k, v)
+        return product_operations(2 * output.numel() * N, sops, (q, k, v))
+
+
+def query_key_sops(q: Tensor, k: Tensor, v: Tensor) -> int:
+    """Additions of (q k^T) v, (T, B, n_heads, N, D): matches of query and key, then a column of N for each value spike."""
+    return total(q.sum(dim=-2) * k.sum(dim=-2)) + total(v) * q.shape[-2]
+
+
+def key_value_sops(q: Tensor, k: Tensor, v: Tensor) -> int:
+    """Additions of q (k^T v), (T, B, n_heads, N, D): pairs of key and value, then a row of values for each query spike."""
+    return total(k.sum(dim=-1) * v.sum(dim=-1)) + total(q) * v.shape[-1]
+
+
+def product_operations(macs: int, sops: int, inputs: tuple[Tensor, ...]) -> Operations:
+    """Operations of a product of spikes, with the density of all its `inputs`."""
+    return Operations(macs, sops, sum(total(x) for x in inputs), sum(x.numel() for x in inputs), is_product=True)
+
 
 class SpikeSum(nn.Module):
-    """Sum of spikes over one axis, which stays with length 1: a layer of its own, so that meters can count the additions."""
+    """Sum of spikes over one axis, which stays with length 1: a layer of its own, so that its additions can be counted."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -162,6 +188,11 @@ class SpikeSum(nn.Module):
     def forward(self, s: Tensor) -> Tensor:
         """Counts, of spikes of any shape."""
         return s.sum(dim=self.dim, keepdim=True)
+
+    def operations(self, inputs: tuple[Tensor], _: Tensor) -> Operations:
+        """One addition a spike; the mask that follows is a gate and adds nothing."""
+        n_spikes = total(inputs[0].detach())
+        return Operations(0, n_spikes, n_spikes, inputs[0].numel())
 
 
 class SpikingSelfAttention(nn.Module):

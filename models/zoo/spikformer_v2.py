@@ -19,7 +19,6 @@ from models.neuron import LIF, Memory, SpikingNetwork, State, name_memories
 from models.zoo.configuration import check_counts, check_dim, check_lif, check_size
 from models.zoo.sdt import CurrentMLP, LinearSpikeAttention, Projection
 from models.zoo.spikformer import Block, ResidualBlock, SpikformerConfiguration, classifier
-from models.zoo.spikingresformer import CurrentLinear
 from pipeline.schema.errors import ConfigurationError
 
 Style = Literal["post", "pre"]
@@ -155,8 +154,7 @@ class SpikformerV2(SpikingNetwork):
         self.configuration = configuration
         self.stem = SpikingConvolutionalStem(configuration)
         self.blocks = nn.ModuleList(encoder_block(configuration) for _ in range(configuration.depth))
-        kind = CurrentLinear if configuration.style == "pre" else nn.Linear
-        self.head = classifier(configuration.dim, configuration.n_classes, kind)
+        self.head = classifier(configuration.dim, configuration.n_classes)
         name_memories(self)
 
     def run(self, x: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models.functional import LIFParameters
 from models.neuron import Memory, Neuron, SpikingNetwork, State, name_memories, neuron_layer
+from models.operations import NumberLinear, Operations, total
 from models.zoo.configuration import check_counts, check_dim, check_lif, check_size
 from models.zoo.sdt import Projection
 from models.zoo.spikformer import ResidualBlock, folded
@@ -32,8 +33,8 @@ class SpikingResformerConfiguration:
 
     The default is the published DVS128 Gesture network (2.71 M parameters); Ti* for CIFAR10-DVS has dim 64, 192, 384, neuron
     lif and group_size 64. `in_channels` are those of the frames; for events, the network adds their sum as one more
-    (`sum_channel`). `prologue` `image` quarters the map before the first stage. `group_size` is the number of channels that a
-    group of the feed-forward's 3x3 convolution sees.
+    (`sum_channel`), unless they bring it. `prologue` `image` quarters the map before the first stage. `group_size` is the
+    number of channels that a group of the feed-forward's 3x3 convolution sees.
     """
 
     dim: Three = (32, 96, 192)
@@ -82,15 +83,18 @@ class SpikingResformerConfiguration:
 
 
 class CurrentProduct(nn.Module):
-    """Product of a current (..., I, K) and spikes (..., K, J): a layer of its own, so that meters can count its additions."""
+    """Product of a current (..., I, K) and spikes (..., K, J): a layer of its own, so that its additions can be counted."""
 
     def forward(self, current: Tensor, s: Tensor) -> Tensor:
         """Current (..., I, J)."""
         return current @ s
 
-
-class CurrentLinear(nn.Linear):
-    """Linear layer that sees currents instead of spikes: real multiply-accumulates, which meters charge as such."""
+    def operations(self, inputs: tuple[Tensor, Tensor], output: Tensor) -> Operations:
+        """Each spike adds a column of the current."""
+        current, s = (x.detach() for x in inputs)
+        n_spikes = total(s)
+        macs = output.numel() * s.shape[-2]
+        return Operations(macs, n_spikes * current.shape[-2], n_spikes, s.numel(), is_product=True)
 
 
 class DualSpikeSelfAttention(nn.Module):
@@ -222,14 +226,14 @@ class SpikingResformer(SpikingNetwork):
         )
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if is_image else nn.Identity()
         self.stages = nn.ModuleList(Stage(configuration, i) for i in range(len(dim)))
-        self.head = CurrentLinear(dim[-1], configuration.n_classes, bias=False)
+        self.head = NumberLinear(dim[-1], configuration.n_classes, bias=False)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         name_memories(self)
 
     def run(self, x: Tensor, state: State | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """T bins of B streams: event counts (T, B, 2, H, W) and state to (logits (T, B, K), new state)."""
         memory = Memory(state)
-        if self.sum_channel:
+        if self.sum_channel and x.shape[2] == self.configuration.in_channels:  # frames that bring their sum stay as they are
             x = torch.cat([x, x.sum(dim=2, keepdim=True)], dim=2)  # OFF, ON and their sum
         x = folded(self.pool, self.prologue(x))
         for stage in self.stages:

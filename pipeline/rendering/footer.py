@@ -21,7 +21,9 @@ _MIN_HEIGHT_PX, _MAX_HEIGHT_PX = 26, 96
 _TEXT_SHARE = 0.5  # of the strip's height
 _LINE_SHARE = 0.09
 _MARGIN_SHARE = 0.4
-_MIN_TEXT_PX = 8
+_MIN_TEXT_PX = 10
+# How far text may shrink to find room.
+_SHRINK = 0.7
 NO_LABEL = "–"
 
 
@@ -48,20 +50,34 @@ def draw_footer(width_px: int, caption: Caption | None, clock: str, palette: Pal
     line_px = max(2, round(height_px * _LINE_SHARE))
     margin_px = round(height_px * _MARGIN_SHARE)
     middle_px = (height_px + line_px) / 2
-    size_px = height_px * _TEXT_SHARE
-    draw.text((width_px - margin_px, middle_px), clock, fill=palette.dim, font=_font(size_px), anchor="rm")
     text = caption.text.replace("_", " ") if caption is not None else NO_LABEL
-    sure = "" if caption is None or caption.confidence is None else f"  {caption.confidence:.0%}"
-    room_px = width_px - 3 * margin_px - draw.textlength(clock, font=_font(size_px))
-    while size_px > _MIN_TEXT_PX and draw.textlength(text + sure, font=_font(size_px)) > room_px:
-        size_px -= 1
-    draw.text((margin_px, middle_px), text, fill=palette.text if caption else palette.dim, font=_font(size_px), anchor="lm")
-    if sure:
-        start_px = margin_px + draw.textlength(text, font=_font(size_px))
-        draw.text((start_px, middle_px), sure, fill=palette.dim, font=_font(size_px), anchor="lm")
-    if caption is not None and caption.confidence is not None:
-        draw.rectangle((0, 0, round(caption.confidence * width_px) - 1, line_px - 1), fill=palette.accent)
+    confidence = caption.confidence if caption is not None else None
+    sure = "" if confidence is None else f"  {confidence:.0%}"
+    text, sure, clock, size_px = _fit((text, sure, clock), width_px - 2 * margin_px, margin_px, height_px * _TEXT_SHARE)
+    font = _font(size_px)
+    draw.text((width_px - margin_px, middle_px), clock, fill=palette.dim, font=font, anchor="rm")
+    draw.text((margin_px, middle_px), text, fill=palette.text if caption else palette.dim, font=font, anchor="lm")
+    draw.text((margin_px + font.getlength(text), middle_px), sure, fill=palette.dim, font=font, anchor="lm")
+    if confidence is not None:
+        draw.rectangle((0, 0, round(confidence * width_px) - 1, line_px - 1), fill=palette.accent)
     return np.asarray(image)
+
+
+def _fit(words: tuple[str, str, str], room_px: float, gap_px: float, size_px: float) -> tuple[str, str, str, int]:
+    """Label, confidence and time as far as they find room side by side, and the size of the type in pixels.
+
+    The type shrinks first; then the confidence goes, which the line shows too, then the time, then the end of the label.
+    """
+    text, sure, clock = words
+    smallest_px = max(_MIN_TEXT_PX, round(size_px * _SHRINK))
+    for kept in ((text, sure, clock), (text, "", clock), (text, "", "")):
+        for px in range(round(size_px), smallest_px - 1, -1):
+            needed_px = _font(px).getlength("".join(kept)) + (gap_px if kept[2] else 0)
+            if needed_px <= room_px:
+                return *kept, px
+    while text and _font(smallest_px).getlength(text + "…") > room_px:
+        text = text[:-1]
+    return text + "…", "", "", smallest_px
 
 
 def format_seconds(elapsed_us: int, step_us: float) -> str:
@@ -71,8 +87,8 @@ def format_seconds(elapsed_us: int, step_us: float) -> str:
 
 
 @cache
-def _font(size_px: float) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
+def _font(size_px: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
     """Pillow's own typeface, so that pictures look the same on every machine."""
     from PIL import ImageFont
 
-    return ImageFont.load_default(round(size_px))
+    return ImageFont.load_default(size_px)

@@ -53,9 +53,8 @@ def _write(
     n = at = i_trigger = 0
     while at < events.shape[0] or i_trigger < triggers.shape[0]:
         is_trigger = i_trigger < triggers.shape[0] and (at == events.shape[0] or triggers[i_trigger, 0] <= events[at, 1])
-        what, t = (
-            (triggers[i_trigger, 1], triggers[i_trigger, 0]) if is_trigger else (events[at, 0] & PLACE_MASK, events[at, 1])
-        )
+        t = triggers[i_trigger, 0] if is_trigger else events[at, 1]
+        what = triggers[i_trigger, 1] if is_trigger else events[at, 0] & PLACE_MASK
         while high != t >> LOW_BITS:
             high, low = next_step(high, t >> LOW_BITS, _LAST_STEP + 1), -1
             out[n] = (TIME_HIGH << 12) | (high & _LAST_STEP)

@@ -57,7 +57,8 @@ class _Index:
         if self._is_over:
             return
         found = np.empty(firsts.size, dtype=_INDEX_RECORD)
-        found["id"], found["ts"] = self._n_records - t.size + firsts, t[firsts]
+        # triggers may come before the first event; negative times are those of empty entries
+        found["id"], found["ts"] = self._n_records - t.size + firsts, np.maximum(t[firsts], 0)
         self.entries.append(np.repeat(np.concatenate([self._latest, found[:-1]]), steps))
         self._latest, self._last_period = found[-1:], int(periods[-1])
 

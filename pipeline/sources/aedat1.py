@@ -25,7 +25,7 @@ class Aedat1Source(AddressSource):
     def __init__(self, path: Path, handle: BufferedReader, *, name: str, orientation: str | None = None) -> None:
         handle.seek(0)
         has_header = handle.read(len(MAGIC)) == MAGIC
-        data_start = read_header(handle, path.stat().st_size, RECORD_BYTES)[1] if has_header else 0
+        data_start = read_header(path, handle, RECORD_BYTES)[1] if has_header else 0
         super().__init__(path, handle, name=name, chip="dvs128", orientation=orientation, data_start=data_start)
 
     def _records(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

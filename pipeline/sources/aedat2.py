@@ -78,27 +78,28 @@ class Aedat2Source(AddressSource):
     def __init__(
         self, path: Path, handle: BufferedReader, *, name: str, chip: str | None = None, orientation: str | None = None
     ) -> None:
-        lines, data_start = read_header(handle, path.stat().st_size, RECORD_BYTES)
-        if not lines:
-            raise InputError(f"{path}: the first line of this AEDAT 2.0 file is damaged; nothing can be read")
+        lines, data_start = read_header(path, handle, RECORD_BYTES)
         chip = require_chip(chip) if chip else _chip_of(path, handle, lines, data_start)
         super().__init__(path, handle, name=name, chip=chip, orientation=orientation, data_start=data_start)
 
 
-def read_header(handle: BufferedReader, n_bytes: int, record_bytes: int) -> tuple[list[bytes], int]:
-    """Comment lines of an AEDAT 1 or 2 file of `n_bytes`, and the offset of the first record of `record_bytes`.
+def read_header(path: Path, handle: BufferedReader, record_bytes: int) -> tuple[list[bytes], int]:
+    """Comment lines of an AEDAT 1 or 2 file, and the offset of the first record of `record_bytes`; InputError without any.
 
     Files without an end marker may begin their data with the byte of `#` (DAVIS rows 140 to 143): such a line is only taken for
     a comment if it is text, and taken back if whole records then fail to fill the file.
     """
     handle.seek(0)
+    n_bytes = path.stat().st_size
     lines: list[bytes] = []
     start = 0
     while start < _MAX_HEADER_BYTES:
         line = handle.readline(_MAX_LINE_BYTES)
         if not _is_comment(line, lines[0] if lines else line):
+            if not lines:
+                raise InputError(f"{path}: the first line of this AEDAT file is damaged; nothing can be read")
             # a file that ends within a line of text was cut off in its header
-            is_cut = bool(lines) and start + len(line) == n_bytes and _is_comment(line.rstrip(b"\r") + b"\r\n", b"\r\n")
+            is_cut = start + len(line) == n_bytes and _is_comment(line.rstrip(b"\r") + b"\r\n", b"\r\n")
             return lines, n_bytes if is_cut else _without_doubtful(lines, start, n_bytes, record_bytes)
         lines.append(line)
         start += len(line)

@@ -13,6 +13,7 @@ from numba import njit
 
 from pipeline.schema.events import SensorSize
 from pipeline.sources.aer import EDGE_ID, PULSE_ID
+from pipeline.sources.little_endian import load32, load_signed32
 from pipeline.sources.ordering import (
     BEFORE_FIRST_US,
     FELL,
@@ -80,27 +81,12 @@ def restore(state: tuple[int, ...]) -> Packet:
 
 
 @njit(cache=True, nogil=True)
-def _word(data: npt.NDArray[np.uint8], i: int) -> int:
-    """The little-endian word at byte `i`; unsigned indices, because only then the compiler makes one load of the four."""
-    j = np.uint64(i)
-    low = np.uint64(data[j]) | np.uint64(data[j + np.uint64(1)]) << np.uint64(8)
-    high = np.uint64(data[j + np.uint64(2)]) | np.uint64(data[j + np.uint64(3)]) << np.uint64(8)
-    return signed(low | high << np.uint64(16))
-
-
-@njit(cache=True, nogil=True)
-def _signed_word(data: npt.NDArray[np.uint8], i: int) -> int:
-    word = _word(data, i)
-    return word - ((word & 0x80000000) << 1)
-
-
-@njit(cache=True, nogil=True)
 def _open_packet(data: npt.NDArray[np.uint8], i: int, before: Packet) -> Packet:
     """Read the packet header at byte `i`; `is_damaged` when no writer can have meant it."""
-    first = _word(data, i)
+    first = load32(data, i)
     kind, source = first & 0xFFFF, (first >> 16) & 0xFFFF
-    size, time_offset = _signed_word(data, i + 4), _signed_word(data, i + 8)
-    overflow, capacity, number = _signed_word(data, i + 12), _signed_word(data, i + 16), _signed_word(data, i + 20)
+    size, time_offset = load_signed32(data, i + 4), load_signed32(data, i + 8)
+    overflow, capacity, number = load_signed32(data, i + 12), load_signed32(data, i + 16), load_signed32(data, i + 20)
     damaged = kind >= 0x8000 or size <= 0 or capacity < 0 or number < 0 or number > capacity
     if kind <= POLARITY:
         damaged = damaged or size < EVENT_BYTES or size > _MAX_EVENT_BYTES or time_offset < 0 or time_offset + 4 > size
@@ -153,7 +139,7 @@ def _gather(data: npt.NDArray[np.uint8], start: int, n_events: int, packet: Pack
     records = np.empty(n_events, dtype=np.uint64)
     for i in range(n_events):
         at = start + i * packet.event_bytes
-        records[i] = _word(data, at) | _word(data, at + packet.time_offset) << 32
+        records[i] = load32(data, at) | load32(data, at + packet.time_offset) << 32
     return records
 
 

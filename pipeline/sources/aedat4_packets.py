@@ -12,7 +12,8 @@ import numpy.typing as npt
 from numba import njit
 
 from pipeline.schema.events import SensorSize
-from pipeline.sources.lz4_frame import DAMAGED, NOT_PLAIN, SLACK_BYTES, bound, load16, load32, unpack_frame
+from pipeline.sources.little_endian import load16, load32, load_signed32
+from pipeline.sources.lz4_frame import DAMAGED, NOT_PLAIN, SLACK_BYTES, bound, unpack_frame
 from pipeline.sources.ordering import (
     FELL,
     HELD,
@@ -85,6 +86,8 @@ def _convert(
 
     Without a branch, so that the compiler works on many events at once; where it was wrong, the careful loop begins again.
     """
+    if sensor_size.width == 0 or sensor_size.height == 0:
+        return False
     # x, y and ON are subtracted from their largest values in one go; a field that was too large borrows from the next one
     largest = (sensor_size.width - 1) | (sensor_size.height - 1) << 16 | 1 << 32
     previous = last_us
@@ -150,11 +153,6 @@ def _decode_events(
 
 
 @njit(cache=True, nogil=True)
-def _signed32(word: int) -> int:
-    return word - ((word & 0x80000000) << 1)
-
-
-@njit(cache=True, nogil=True)
 def _find_records(data: npt.NDArray[np.uint8], span: tuple[int, int], seen: int) -> tuple[int, int]:
     """First byte and number of the records of the EVTS buffer in `span`, of which the bytes before `seen` are there.
 
@@ -165,7 +163,7 @@ def _find_records(data: npt.NDArray[np.uint8], span: tuple[int, int], seen: int)
     root = start + 4 + load32(data, start + 4)
     if root + 4 > seen:
         return 0, outside
-    vtable = root - _signed32(load32(data, root))
+    vtable = root - load_signed32(data, root)
     if vtable < start:
         return 0, DAMAGED
     if vtable + 4 > seen:
@@ -266,7 +264,7 @@ def _open_packet(
     start = place.position + HEADER_BYTES
     if place.position + HEAD_BYTES > data.size:
         return NEED, place
-    stream, size = _signed32(load32(data, place.position)), _signed32(load32(data, place.position + 4))
+    stream, size = load_signed32(data, place.position), load_signed32(data, place.position + 4)
     end = start + size
     if _is_table(data, place.position, rules.method) or stream < 0 or size <= 0 or end > n_left:
         return STOP, place

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pipeline.sources.ordering import signed
+from pipeline.sources.little_endian import load8, load16, load32, load64, store64
 
 NOT_PLAIN, DAMAGED = -1, -2
 # Bytes behind the end of the content that unpacking may overwrite.
@@ -45,38 +45,6 @@ def _plain_heads() -> npt.NDArray[np.uint64]:
 
 _PLAIN_HEADS = _plain_heads()
 _N_LINKED = 4
-
-
-@njit(cache=True, nogil=True)
-def load8(data: npt.NDArray[np.uint8], at: int) -> int:
-    """A byte as a number."""
-    return signed(np.uint64(data[np.uint64(at)]))
-
-
-@njit(cache=True, nogil=True)
-def load16(data: npt.NDArray[np.uint8], at: int) -> int:
-    """Two bytes as a number, little-endian; unsigned indices, because only then the compiler makes one load of all bytes."""
-    i = np.uint64(at)
-    return signed(np.uint64(data[i]) | np.uint64(data[i + np.uint64(1)]) << np.uint64(8))
-
-
-@njit(cache=True, nogil=True)
-def load32(data: npt.NDArray[np.uint8], at: int) -> int:
-    """Four bytes as a number, little-endian."""
-    return load16(data, at) | load16(data, at + 2) << 16
-
-
-@njit(cache=True, nogil=True)
-def load64(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
-    """Eight bytes as a word, little-endian."""
-    return np.uint64(load32(data, at)) | np.uint64(load32(data, at + 4)) << np.uint64(32)
-
-
-@njit(cache=True, nogil=True)
-def _store64(data: npt.NDArray[np.uint8], at: int, word: np.uint64) -> None:
-    i = np.uint64(at)
-    for k in range(8):
-        data[i + np.uint64(k)] = np.uint8((word >> np.uint64(8 * k)) & np.uint64(0xFF))
 
 
 @njit(cache=True, nogil=True)
@@ -197,8 +165,8 @@ def _run(
         of_match = np.uint64(0xFFFFFFFFFFFFFFFF) << np.uint64(8 * n)
         word = (load64(out, at) & of_match) | (load64(data, i + 1) & ~of_match)
         second = load64(out, at + 8)
-        _store64(out, o, word)
-        _store64(out, o + 8, second)
+        store64(out, o, word)
+        store64(out, o + 8, second)
         i += n + 3
         o += total
     return i, o
@@ -223,7 +191,7 @@ def _copy(data: npt.NDArray[np.uint8], i: int, out: npt.NDArray[np.uint8], o: in
     """`n` literals, in words of 8 bytes as long as `data` has them before `end`; `out` has room for the excess."""
     k = 0
     while k < n and i + k + 8 <= end:
-        _store64(out, o + k, load64(data, i + k))
+        store64(out, o + k, load64(data, i + k))
         k += 8
     while k < n:
         out[np.uint64(o + k)] = data[np.uint64(i + k)]
@@ -236,7 +204,7 @@ def _repeat(out: npt.NDArray[np.uint8], at: int, o: int, n: int) -> None:
     k = 0
     if o - at >= 8:
         while k < n:
-            _store64(out, o + k, load64(out, at + k))
+            store64(out, o + k, load64(out, at + k))
             k += 8
     while k < n:
         out[np.uint64(o + k)] = out[np.uint64(at + k)]

@@ -1,7 +1,7 @@
 """Decodes one recording with another library and keeps its events as an npy file of (t, x, y, p) in microseconds and pixels.
 
-`PYTHON tests/oracles/decoder.py LIBRARY ENCODING IN OUT`, under the interpreter that `make bench-peers` made. Nothing is mended:
-coordinates are those that the library gives.
+`PYTHON tests/oracles/decoder.py LIBRARY ENCODING IN OUT`, under the interpreter that `make bench-peers` made. Nothing is
+mended: coordinates are those that the library gives.
 """
 
 import importlib

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed (extra 
 from pipeline.rendering.canvas import paint_picture  # noqa: E402 # after the gates
 from pipeline.rendering.films import N_GIF_COLOURS, Film, gif_palette, match_colours, pad_to_even, write_png  # noqa: E402
 from pipeline.rendering.palette import choose_palette  # noqa: E402
-from pipeline.schema.errors import SaccadeError, UsageError  # noqa: E402
+from pipeline.schema.errors import MissingExtraError, SaccadeError, UsageError  # noqa: E402
 
 DARK = choose_palette("dark")
 
@@ -86,3 +88,11 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
         write_png(tmp_path / "none" / "a.png", np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(SaccadeError, match="cannot be written"):
         Film(tmp_path / "none" / "a.mp4", 30, DARK)
+
+
+@pytest.mark.parametrize("package", ["av", "PIL"])
+def test_a_missing_package_is_named_with_the_line_that_installs_it(tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=r"saccade\[video\]"):
+        Film(tmp_path / "a.mp4", 30, DARK)
+    assert not (tmp_path / "a.mp4").exists()

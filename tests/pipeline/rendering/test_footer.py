@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.rendering.footer import draw_footer, footer_height, format_seconds
+from pipeline.rendering.footer import _fit, _font, draw_footer, footer_height, format_seconds
 from pipeline.rendering.palette import choose_palette
 from pipeline.rendering.track import Caption
 
@@ -35,11 +35,30 @@ def test_nothing_recognised_is_a_dash_and_empty_text_leaves_the_time_alone():
     assert not inked(draw_footer(320, Caption(0, 1, ""), "0.00 s", DARK), 0, 0.5)
 
 
-def test_long_labels_shrink_until_they_end_before_the_time():
-    footer = draw_footer(320, Caption(0, 1, "right_arm_counter_clockwise_and_back", 1.0), "12.00 s", DARK)
-    free = [x for x in range(320) if not (footer[8:, x] != np.array(DARK.footer)).any()]
-    gaps = np.diff([x for x in range(320) if x not in free])
-    assert gaps.max() > 8
+def test_long_labels_end_before_the_time():
+    footer = draw_footer(320, Caption(0, 1, "right_arm_counter_clockwise_b", 1.0), "12.00 s", DARK)
+    inked_columns = np.flatnonzero((footer[8:] != np.array(DARK.footer)).any(axis=(0, 2)))
+    assert np.diff(inked_columns).max() > 8
+
+
+def test_where_room_is_short_the_confidence_goes_first_then_the_time_then_the_end_of_the_label():
+    words = ("right arm clockwise", "  50%", "0.00 s")
+    found = {room_px: _fit(words, room_px, 10, 13) for room_px in range(20, 400, 10)}
+    for room_px, (text, sure, clock, size_px) in found.items():
+        assert text == words[0] or (text.endswith("…") and not clock)
+        assert bool(clock) >= bool(sure)
+        assert _font(size_px).getlength(text + sure + clock) <= room_px
+        assert 10 <= size_px <= 13
+    assert found[20][0].endswith("…")
+    assert found[390] == (*words, 13)
+    assert {(bool(sure), bool(clock)) for _, sure, clock, _ in found.values()} == {(False, False), (False, True), (True, True)}
+
+
+def test_nothing_runs_into_the_margins():
+    for width in (90, 150, 190, 400):
+        footer = draw_footer(width, Caption(0, 1, "right_arm_clockwise", 0.5), "0.00 s", DARK)
+        for margin in (footer[8:, :8], footer[8:, -8:]):
+            assert (margin == np.array(DARK.footer)).all()
 
 
 @pytest.mark.parametrize("width", [34, 128, 640, 1281, 4096])

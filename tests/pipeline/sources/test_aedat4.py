@@ -249,3 +249,39 @@ def test_real_triggers_are_those_that_dv_processing_gives(shared_data: Path) -> 
     assert triggers["id"].tolist() == [3, *[3, 4, 4, 3] * 4]
     assert triggers["p"].tolist() == [0, *[1, 1, 0, 0] * 4]
     assert triggers["t"][[0, 1, -1]].tolist() == [1589163147374647, 1589163147395806, 1589163147534647]
+
+
+def test_sensor_size_is_measured_where_no_stream_tells_it_even_from_nothing_valid(tmp_path: Path) -> None:
+    path = tmp_path / "recording"
+    xml = info_node({0: "EVTS"}).replace("sizeX", "width")
+    path.write_bytes(aedat4([packet4(events4([(1, 7, 3, 1), (2, 4, 9, 0)]))], xml=xml))
+    with open_recording(path) as source:
+        assert source.info.sensor_size == SensorSize(8, 10)
+    path.write_bytes(aedat4([packet4(events4([(1, -7, 3, 1), (2, 4, -9, 0)]))], xml=xml))
+    with open_recording(path) as source:
+        assert source.info.sensor_size == SensorSize(0, 0)
+        assert sum(packet.size for packet in source.packets()) == 0
+        assert "2 events outside" in source.report().warnings[-1]
+
+
+@pytest.mark.parametrize("every", [1, 90, 600, 9999])
+def test_events_that_need_care_change_nothing_for_those_around_them(tmp_path: Path, every: int) -> None:
+    # whole chunks are converted at once unless one event in them is outside or late, or its ON is neither 0 nor 1
+    rng = np.random.default_rng(every)
+    n = 3000
+    t = np.cumsum(rng.integers(0, 9, n)) + 1_000
+    x, y, p = rng.integers(0, 32, n), rng.integers(0, 24, n), rng.integers(0, 2, n)
+    kind = np.where(np.arange(n) % every == every - 1, rng.integers(0, 4, n), -1)
+    x[kind == 0], y[kind == 1] = 32, 24
+    t[kind == 2] -= 40
+    rows = list(zip(t.tolist(), x.tolist(), y.tolist(), p.tolist(), strict=True))
+    buffer = bytearray(events4(rows))
+    start = len(buffer) - 16 * n
+    for i in np.flatnonzero(kind == 3):
+        buffer[start + 16 * i + 12] = 7
+    events, report = read(tmp_path, aedat4([packet4(bytes(buffer))]))
+    kept = (kind != 0) & (kind != 1)
+    p[kind == 3] = 1
+    expected = np.column_stack([np.maximum.accumulate(t[kept]), x[kept], y[kept], p[kept]])
+    assert np.array_equal(np.array(events), expected)
+    assert report.is_monotonic == bool((np.maximum.accumulate(t[kept]) == t[kept]).all())

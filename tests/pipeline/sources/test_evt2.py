@@ -9,7 +9,10 @@ import pytest
 from hostile import mutations, truncations
 
 from pipeline.schema.errors import SaccadeError
+from pipeline.schema.events import SensorSize
 from pipeline.sources.base import ReadReport
+from pipeline.sources.evt2 import Evt2Decoder
+from pipeline.sources.ordering import DecodeState
 from pipeline.sources.registry import open_recording
 
 HEADER = b"% evt 2.0\n% format EVT2;height=24;width=32\n% geometry 32x24\n% end\n"
@@ -140,3 +143,22 @@ def test_damaged_files_give_sane_events_or_an_error_of_ours(tmp_path: Path) -> N
         counts.append(len(events))
     assert counts[: len(whole) + 1] == sorted(counts[: len(whole) + 1])
     assert counts[len(whole)] == 40
+
+
+def test_fast_way_through_common_words_gives_what_the_plain_way_gives() -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(100):
+        n = int(rng.integers(1, 300))
+        steps = int(rng.choice([0, 7, (1 << 28) - 4])) + np.cumsum(rng.choice([0, 1, 40], n))
+        kinds = rng.choice([0, 1, 8, 0xA, 0xE], n, p=[0.4, 0.3, 0.2, 0.05, 0.05])
+        low, x, y = rng.integers(0, 64, n), rng.integers(0, 34, n), rng.integers(0, 25, n)
+        words = np.where(kinds == 8, 8 << 28 | steps % (1 << 28), kinds << 28 | low << 22 | x << 11 | y)
+        plain, high = [], None
+        for i in range(n):
+            high = steps[i] if kinds[i] == 8 else high
+            if kinds[i] < 2 and high is not None and x[i] < 32 and y[i] < 24:
+                t = max(int(high) * 64 + int(low[i]), plain[-1][3] if plain else 0)  # held at the running maximum
+                plain.append((x[i], y[i], kinds[i], t))
+        events, _ = Evt2Decoder().decode(words.astype("<u4").view(np.uint8), SensorSize(32, 24), DecodeState())
+        # a file that begins just before a turn says so; one that begins with it cannot
+        assert plain == events.tolist() or (plain and plain[0][3] >= TURN)
