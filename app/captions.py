@@ -95,8 +95,8 @@ def choose_captioner(labels: Path | None, network: str | None, sensor_size: Sens
     if network is None:
         return None
     from app.config import RecogniserSection
-    from app.durations import parse_duration_us
     from app.wiring import load_named_recogniser, make_decision_settings
+    from pipeline.schema.durations import parse_duration_us
 
     defaults = RecogniserSection()
     recogniser = load_named_recogniser(network, defaults.readout)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.durations import parse_duration_us
+from pipeline.schema.durations import parse_duration_us
 from pipeline.schema.errors import UsageError
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ def make_settings(tree: dict[str, dict[str, object]]) -> Settings:
 
 def make_jobs(plan: Plan, folder: str) -> dict[str, Job]:
     """Give the job of each worker, by role, in the order in which to start them (the slowest first)."""
-    from app.durations import parse_duration_us
+    from pipeline.schema.durations import parse_duration_us
 
     source, recogniser = plan.settings.source, plan.settings.recogniser
     places, options = Places(folder), global_options()

@@ -45,9 +45,7 @@ def unpack_state(network: nn.Module, data: bytes) -> dict[str, Tensor]:
         arrays = load(data)
         about = json.loads(_metadata(data)[_METADATA_KEY])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{len(data)} bytes hold no state of a network ({error}); models.state.pack_state makes one"
-        ) from error
+        raise InputError(f"{len(data)} bytes hold no state of a network ({error}); pack_state makes one") from error
     _check_owner(network, about)
     _check_arrays(network, arrays)
     device = next(network.parameters()).device

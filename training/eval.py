@@ -8,14 +8,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.energy import SpikeMeter, energy_uj
+from models.energy import Reading, Rule, SpikeMeter, layer_energy_uj
+from models.operations import Operations
 from training.data import ClipSet, windows
+
+
+class LayerCost(msgspec.Struct, frozen=True):
+    """What one layer costs, means per time bin. `density`: spikes an input, None for a layer that sees numbers.
+
+    `share`: its part of the network's `energy_uj`, 0 to 1; 0 where the rule leaves the layer out.
+    """
+
+    name: str
+    macs: float
+    density: float | None
+    sops: float
+    energy_uj: float
+    share: float
 
 
 class Evaluation(msgspec.Struct, frozen=True):
     """What `saccade evaluate --json` prints. `confusion[i][j]` counts clips of class i answered as j.
 
-    `sops` and `energy_uj` (estimated) are means per time bin.
+    `sops` and `energy_uj` (estimated) are means per time bin; `layers` only where they were asked for.
     """
 
     accuracy: float
@@ -25,44 +40,70 @@ class Evaluation(msgspec.Struct, frozen=True):
     classes: list[str]
     sops: float
     energy_uj: float
+    layers: list[LayerCost] | msgspec.UnsetType = msgspec.UNSET
 
 
 def evaluate(
-    network: nn.Module, clips: ClipSet, n_time_bins: int, *, batch: int = 16, progress: Callable[[int, int], None] | None = None
+    network: nn.Module,
+    clips: ClipSet,
+    n_time_bins: int,
+    *,
+    batch: int = 16,
+    progress: Callable[[int, int], None] | None = None,
+    rule: Rule = "spikformer",
 ) -> Evaluation:
-    """Answer each clip by the mean logits of its consecutive windows of T bins (each from rest), and count."""
+    """Answer each clip by the mean logits of its consecutive windows of T bins (each from rest), and count.
+
+    Energy is estimated by `rule`. The result has `layers`; `without_layers` takes them off again.
+    """
     network.eval()
     meter = SpikeMeter(network)
-    K = len(clips.classes)
     pieces = [(i, window) for i, counts in enumerate(clips.counts) for window in windows(counts, n_time_bins)]
-    sums = torch.zeros(len(clips), K)
-    sops = macs = 0
+    sums = torch.zeros(len(clips), len(clips.classes))
+    spent = Reading()
     with torch.inference_mode():
         for start in range(0, len(pieces), batch):
             rows = pieces[start : start + batch]
             counts = torch.from_numpy(np.stack([window for _, window in rows], axis=1)).to(torch.float32)
             logits: Tensor = network(counts)
             sums.index_add_(0, torch.tensor([i for i, _ in rows]), logits)
-            reading = meter.read()
-            sops, macs = sops + reading.sops, macs + reading.first_macs
+            spent.add(meter.read().layers)
             if progress is not None:
                 progress(start + len(rows), len(pieces))
     meter.close()
-    n_bins = len(pieces) * n_time_bins
-    return _count(sums.argmax(dim=1).numpy(), clips, sops / n_bins, energy_uj(sops, macs) / n_bins)
+    return _judged(sums.argmax(dim=1).numpy(), clips, spent, len(pieces) * n_time_bins, rule)
 
 
-def _count(answers: Any, clips: ClipSet, sops: float, energy: float) -> Evaluation:
+def without_layers(result: Evaluation) -> Evaluation:
+    """`result` with the fields of the contract alone."""
+    return msgspec.structs.replace(result, layers=msgspec.UNSET)
+
+
+def _judged(answers: Any, clips: ClipSet, spent: Reading, n_bins: int, rule: Rule) -> Evaluation:
     K = len(clips.classes)
     confusion = np.zeros((K, K), dtype=np.int64)
     np.add.at(confusion, (clips.labels, answers), 1)
     correct = int(np.trace(confusion))
+    whole_uj = spent.energy_uj(rule)
     return Evaluation(
         accuracy=correct / len(clips),
         correct=correct,
         n=len(clips),
         confusion=confusion.tolist(),
         classes=list(clips.classes),
-        sops=sops,
-        energy_uj=energy,
+        sops=spent.sops / n_bins,
+        energy_uj=whole_uj / n_bins,
+        layers=[_cost(name, layer, n_bins, rule, whole_uj) for name, layer in spent.layers.items()],
+    )
+
+
+def _cost(name: str, layer: Operations, n_bins: int, rule: Rule, whole_uj: float) -> LayerCost:
+    spent_uj = layer_energy_uj(name, layer, rule)
+    return LayerCost(
+        name=name,
+        macs=layer.macs / n_bins,
+        density=None if layer.is_dense else layer.density,
+        sops=0.0 if layer.is_dense else layer.sops / n_bins,
+        energy_uj=spent_uj / n_bins,
+        share=spent_uj / whole_uj if whole_uj else 0.0,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoint import CheckpointInfo, find_checkpoint, read_info
+from training.speeds import decode_rows, memory_rows
 
 _RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 _TITLES = {
@@ -143,6 +144,8 @@ def main() -> None:
     print("\n".join(real_rows()))
     print("\n".join(shipped_rows(read_info(find_checkpoint("default")))))
     print("\n".join(stream_rows()))
+    print("\n".join(decode_rows(_RESULTS)))
+    print("\n".join(memory_rows(_RESULTS)))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from app.durations import parse_duration_us
 from app.settings import read_settings, read_size
 from app.terminal import complain, print_json, print_pairs
+from pipeline.schema.durations import parse_duration_us
 from pipeline.schema.errors import UsageError
 
 if TYPE_CHECKING:

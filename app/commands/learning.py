@@ -165,9 +165,9 @@ def evaluate(
     json
         Print one JSON object.
     """
-    from app.durations import parse_duration_us
     from app.terminal import progress_bar
     from models.checkpoint import load_checkpoint
+    from pipeline.schema.durations import parse_duration_us
     from training.data import Binning, load_clips
 
     network, info, _ = load_checkpoint(checkpoint)
@@ -215,7 +215,7 @@ def zoo(*, json: bool = False) -> int:
 
 
 def _binning(options: DataOptions) -> "Binning":
-    from app.durations import parse_duration_us
+    from pipeline.schema.durations import parse_duration_us
     from training.data import Binning
 
     cut_us = None if options.cut is None else parse_duration_us(options.cut)

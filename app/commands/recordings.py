@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from app.durations import parse_duration_us
 from app.reading import AS_IT_IS, WHOLE, open_part
 from app.source_options import ReadingFlags, SpanFlags
 from app.targets import check_target, end_with, reason_of, removed_on_error
 from app.terminal import Progress, complain, print_json, print_pairs, print_table, progress_bar
+from pipeline.schema.durations import parse_duration_us
 from pipeline.schema.errors import InputError, PartialInputError, SaccadeError, UsageError
 from pipeline.schema.events import SensorSize
 

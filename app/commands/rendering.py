@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from app.durations import parse_duration_us
 from app.reading import AS_IT_IS, WHOLE, Reading, find_first_event_us, open_part, open_stretch
 from app.source_options import ReadingFlags, SpanFlags
 from app.targets import check_target, end_with, removed_on_error
 from app.terminal import progress_bar
 from pipeline.schema.clock import US_PER_S
+from pipeline.schema.durations import parse_duration_us
 from pipeline.schema.errors import InputError, UsageError
 
 if TYPE_CHECKING:

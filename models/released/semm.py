@@ -16,14 +16,16 @@ _RULES: tuple[Rule, ...] = (
 
 def _infer(shapes: Shapes) -> dict[str, Any]:
     settings = sizes_of(shapes, _FIRST)
+    dim, value_dim = settings["dim"], shapes.of("blocks.0.attn.v.lin.weight")[0]
+    hidden = shapes.of("blocks.0.mlp.fc1.lin.weight")[0]
     return settings | {
         "depth": shapes.count("blocks"),
         "n_heads": shapes.count("blocks.0.attn.q"),
         "expert_dim": shapes.of("blocks.0.attn.k.lin.weight")[0],
-        "value_dim": shapes.of("blocks.0.attn.v.lin.weight")[0],
-        "hidden": shapes.of("blocks.0.mlp.fc1.lin.weight")[0],
+        "value_dim": 0 if value_dim == dim else value_dim,
         "qkv_bias": "blocks.0.attn.k.lin.bias" in shapes,
         "depthwise_bias": "blocks.0.mlp.dw.conv.bias" in shapes,
+        **({"hidden": hidden} if hidden % dim else {"mlp_ratio": hidden // dim}),
     }
 
 

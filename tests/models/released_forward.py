@@ -6,6 +6,7 @@ logits (B, K). Membranes and maps are float64.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,9 @@ def released_weights(layout: Path, seed: int) -> dict[str, Tensor]:
             weights[name] = 0.1 + 0.2 * noise.abs()
         elif leaf == "weight":
             weights[name] = noise / math.sqrt(math.prod(shape[1:]))
-        else:  # biases, means, and what sets a leak
-            weights[name] = 0.3 * noise + (0.4 if leaf in ("beta", "bias") else 0.0)
+        else:  # biases, means, and what sets a leak; products of three need queries, keys and values that fire often
+            often = 1.0 if re.search(r"\.[qkv](_bn|\.bn|\.\d\.bn)\.", name) else 0.4
+            weights[name] = 0.3 * noise + (often if leaf in ("beta", "bias") else 0.0)
     return weights
 
 

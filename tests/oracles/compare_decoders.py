@@ -73,7 +73,7 @@ REFUSES = "refuses"
 DISAGREE: dict[tuple[str, str], str | int] = {
     ("aedat2/*", "evlib"): REFUSES,
     ("aedat2/*", "tonic"): REFUSES,
-    ("aedat4/edge_*", "faery"): REFUSES,
+    ("aedat4/edge_frames*", "faery"): REFUSES,
     ("aedat4/edge_frames*", "dv_processing"): REFUSES,
     ("aedat4/edge_*", "tonic"): REFUSES,
     ("transcoded/dvxplorer_zstd*", "evlib"): REFUSES,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.durations import parse_duration_us
+from pipeline.schema.durations import parse_duration_us
 from pipeline.schema.errors import UsageError
 
 
