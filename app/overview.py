@@ -62,7 +62,7 @@ def help_page() -> str:
     lines = [f"Saccade {VERSION}", "", SUMMARY, "", "usage: saccade [OPTIONS] COMMAND ...", ""]
     for title, commands in GROUPS:
         lines.append(f"{title}:")
-        lines += [f"  {name:<14} {text}" for name, _, text in commands]
+        lines += [f"  {name:<15} {text}" for name, _, text in commands]
         lines.append("")
     lines.append("Options of every command:")
     lines += [f"  {name:<29} {text}" for name, text in _OPTIONS]

@@ -11,7 +11,7 @@ _DIGITS = ("pools",)
 
 
 def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Settings of `key=value` words: numbers, true and false, lists (4,8,4 or [4,8,4]), WIDTHxHEIGHT of `size`, or text."""
+    """Settings of `key=value` words: numbers, true and false, lists (4,8,4 or [4,8,4]), text; `size` as WIDTHxHEIGHT or one side."""
     settings: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -32,6 +32,8 @@ def read_size(text: str) -> tuple[int, int]:
 def _value(key: str, text: str) -> Any:
     if key in _DIGITS:
         return text
+    if key == "size" and text.isdecimal():
+        return read_size(f"{text}x{text}")
     if key == "size" and "x" in text:
         return read_size(text)
     for form in (text, f"[{text}]"):

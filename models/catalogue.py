@@ -75,12 +75,8 @@ def published_counts(name: str) -> list[NetworkCount]:
 
 def count_network(title: str, name: str, **settings: Any) -> NetworkCount:
     """Counts of network `name` with `settings`, from its shapes alone: neither weights nor activations are computed."""
-    with torch.device("meta"):
-        network = create_network(name, **settings).eval()
-    for module in network.modules():
-        if isinstance(module, (LIF, nn.BatchNorm1d, nn.BatchNorm2d)):
-            module.forward = _pass  # type: ignore[method-assign, assignment]  # they keep shapes, and their arithmetic counts nothing
-    layers = list(_layers_of_a_bin(network).values())
+    network, by_name = _without_data(name, settings)
+    layers = list(by_name.values())
     first, products = layers[0].macs, sum(layer.macs for layer in layers if layer.is_product)
     return NetworkCount(
         title=title,
@@ -89,6 +85,22 @@ def count_network(title: str, name: str, **settings: Any) -> NetworkCount:
         layer_macs=sum(layer.macs for layer in layers) - first - products,
         product_macs=products,
     )
+
+
+def spiking_macs(name: str, **settings: Any) -> int:
+    """Multiply-accumulates of one bin of the layers that see spikes: as many additions, were every input one spike."""
+    _, layers = _without_data(name, settings)
+    return sum(layer.macs for layer in layers.values() if not layer.is_dense)
+
+
+def _without_data(name: str, settings: dict[str, Any]) -> tuple[nn.Module, dict[str, Operations]]:
+    """The network on the meta device, and the operations of one of its bins."""
+    with torch.device("meta"):
+        network = create_network(name, **settings).eval()
+    for module in network.modules():
+        if isinstance(module, (LIF, nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.forward = _pass  # type: ignore[method-assign, assignment]  # they keep shapes, and their arithmetic counts nothing
+    return network, _layers_of_a_bin(network)
 
 
 def _pass(x: Tensor, _: Memory | None = None) -> Tensor:

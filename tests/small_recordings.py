@@ -113,24 +113,10 @@ def _dat(kind: int) -> Small:
     return Small(b"% Version 2\n% Height 24\n% Width 32\n% end\n" + bytes([kind, 8]) + records)
 
 
-def _aedat1(header: bytes = b"#!AER-DAT1.0\r\n# This is a raw AE data file\r\n", **options: str) -> Small:
-    records = (struct.pack(">HI", layout.dvs128_address(x, y, p), t) for t, x, y, p in ROWS)
-    return Small(header + b"".join(records), options=options)
-
-
 def _aedat30() -> Small:
     events = [struct.pack("<Ii", x << 18 | (127 - y) << 4 | p << 1 | 1, t) for t, x, y, p in ROWS]
     header = b"#!AER-DAT3.0\r\n#Format: RAW\r\n#Source 1: DVS128\r\n"
     return Small(header + layout.packet3(events[:25]) + layout.packet3(events[25:], capacity=20))
-
-
-def _evt4() -> Small:
-    """Single pixels, and a vector of three at the end."""
-    words = []
-    for t, x, y, p in ROWS[:37]:
-        words += [0xE << 28 | t >> 6, (0xA + p) << 28 | (t & 63) << 22 | x << 11 | y]
-    words += [0x6 << 28 | 0x14, 0x7 << 28 | 99, 0xFFFFFFFF, 0xD << 28 | 5 << 11 | 7, 0x80000081]
-    return Small(b"% format EVT4;height=24;width=64\n% end\n" + struct.pack(f"<{len(words)}I", *words))
 
 
 def _dat_triggers() -> Small:
@@ -226,8 +212,6 @@ def _write_ecf(file: Any, geometry: str | bytes = np.bytes_(b"32x24")) -> None:
 SMALL: dict[str, Callable[[], Small]] = {
     "aedat1": lambda: _aedat1(b"#!AER-DAT1.0\r\n# a line\r\n"),
     "aedat1-headerless": lambda: _aedat1(b""),
-    "aedat1": _aedat1,
-    "aedat1-headerless": lambda: _aedat1(b"", format="aedat1"),
     "aedat2": _aedat2,
     "aedat2-davis": _aedat2_davis,
     "aedat3": _aedat3,
@@ -241,7 +225,6 @@ SMALL: dict[str, Callable[[], Small]] = {
     "evt21-little": lambda: _evt21("little"),
     "evt21-legacy": lambda: _evt21("legacy"),
     "evt3": _evt3,
-    "evt4": _evt4,
     "evt4": _evt4,
     "dat": lambda: _dat(12),
     "dat-2d": lambda: _dat(0),

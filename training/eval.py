@@ -51,10 +51,11 @@ def evaluate(
     batch: int = 16,
     progress: Callable[[int, int], None] | None = None,
     rule: Rule = "spikformer",
+    with_layers: bool = False,
 ) -> Evaluation:
     """Answer each clip by the mean logits of its consecutive windows of T bins (each from rest), and count.
 
-    Energy is estimated by `rule`. The result has `layers`; `without_layers` takes them off again.
+    Energy is estimated by `rule`, and given for each layer `with_layers`.
     """
     network.eval()
     meter = SpikeMeter(network)
@@ -71,30 +72,30 @@ def evaluate(
             if progress is not None:
                 progress(start + len(rows), len(pieces))
     meter.close()
-    return _judged(sums.argmax(dim=1).numpy(), clips, spent, len(pieces) * n_time_bins, rule)
+    n_bins = len(pieces) * n_time_bins
+    return _count(sums.argmax(dim=1).numpy(), clips, spent.sops / n_bins, _costs(spent, n_bins, rule), with_layers=with_layers)
 
 
-def without_layers(result: Evaluation) -> Evaluation:
-    """`result` with the fields of the contract alone."""
-    return msgspec.structs.replace(result, layers=msgspec.UNSET)
-
-
-def _judged(answers: Any, clips: ClipSet, spent: Reading, n_bins: int, rule: Rule) -> Evaluation:
+def _count(answers: Any, clips: ClipSet, sops: float, costs: list[LayerCost], *, with_layers: bool) -> Evaluation:
     K = len(clips.classes)
     confusion = np.zeros((K, K), dtype=np.int64)
     np.add.at(confusion, (clips.labels, answers), 1)
     correct = int(np.trace(confusion))
-    whole_uj = spent.energy_uj(rule)
     return Evaluation(
         accuracy=correct / len(clips),
         correct=correct,
         n=len(clips),
         confusion=confusion.tolist(),
         classes=list(clips.classes),
-        sops=spent.sops / n_bins,
-        energy_uj=whole_uj / n_bins,
-        layers=[_cost(name, layer, n_bins, rule, whole_uj) for name, layer in spent.layers.items()],
+        sops=sops,
+        energy_uj=sum(cost.energy_uj for cost in costs),
+        layers=costs if with_layers else msgspec.UNSET,
     )
+
+
+def _costs(spent: Reading, n_bins: int, rule: Rule) -> list[LayerCost]:
+    whole_uj = spent.energy_uj(rule)
+    return [_cost(name, layer, n_bins, rule, whole_uj) for name, layer in spent.layers.items()]
 
 
 def _cost(name: str, layer: Operations, n_bins: int, rule: Rule, whole_uj: float) -> LayerCost:

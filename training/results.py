@@ -1,6 +1,7 @@
 """Writes docs/results.md from the figures that the committed commands left: `python -m training.results > docs/results.md`.
 
-Nothing is typed by hand: real sets from benchmarks/results/real_*.json, the shipped recogniser from its own checkpoint.
+Nothing is typed by hand: real sets from benchmarks/results/real_*.json, the zoo from zoo_*.json, the shipped recogniser from
+its own checkpoint.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any
 
 from models.checkpoint import CheckpointInfo, find_checkpoint, read_info
 from training.speeds import decode_rows, memory_rows
+from training.zoo_results import zoo_rows
 
 _RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 _TITLES = {
@@ -143,6 +145,7 @@ def main() -> None:
     print(_HEAD)
     print("\n".join(real_rows()))
     print("\n".join(shipped_rows(read_info(find_checkpoint("default")))))
+    print("\n".join(zoo_rows(_RESULTS)))
     print("\n".join(stream_rows()))
     print("\n".join(decode_rows(_RESULTS)))
     print("\n".join(memory_rows(_RESULTS)))

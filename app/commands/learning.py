@@ -17,7 +17,7 @@ from pipeline.schema.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from training.data import Binning, ClipSet, OpenSource
-    from training.eval import Evaluation
+    from training.eval import Evaluation, LayerCost
     from training.train import Recipe
 
 
@@ -86,6 +86,24 @@ class RecipeOptions:
     log: Path | None = None
 
 
+@dataclass(frozen=True)
+class EnergyOptions:
+    """How energy is estimated, and whether layer by layer.
+
+    Parameters
+    ----------
+    energy
+        Show what each layer costs.
+    energy_rule
+        Additions, and multiply-accumulates of layers that see numbers (spikformer), or additions alone, without those of the
+        classifier (spikingresformer).
+    """
+
+    energy: bool = False
+    energy_rule: Literal["spikformer", "spikingresformer"] = "spikformer"
+
+
+_ENERGY_OPTIONS = EnergyOptions()
 _DATA_OPTIONS = DataOptions()
 _RECIPE_OPTIONS = RecipeOptions()
 
@@ -137,7 +155,7 @@ def train(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     return 0
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     checkpoint: str,
     data: str,
     *,
@@ -145,6 +163,7 @@ def evaluate(
     cut: str | None = None,
     split: bool = False,
     reading: ReadingFlags = AS_IT_IS,
+    estimate: Annotated[EnergyOptions, Parameter(name="*")] = _ENERGY_OPTIONS,
     json: bool = False,
 ) -> int:
     """Judge a checkpoint on labelled data.
@@ -179,7 +198,7 @@ def evaluate(
     if split:
         clips = _set_aside(clips, info.training.get("split", {}), checkpoint)
     clips = clips.with_classes(info.classes)
-    _print(_judge(network.float(), clips, info.n_time_bins), json, checkpoint)
+    _print(_judge(network.float(), clips, info.n_time_bins, estimate), json, checkpoint)
     return 0
 
 
@@ -281,12 +300,12 @@ def _reporter(progress: Any, log: Path | None) -> Callable[[dict[str, Any]], Non
     return report
 
 
-def _judge(network: Any, clips: "ClipSet", n_time_bins: int) -> "Evaluation":
+def _judge(network: Any, clips: "ClipSet", n_time_bins: int, estimate: EnergyOptions = _ENERGY_OPTIONS) -> "Evaluation":
     from app.terminal import progress_bar
     from training.eval import evaluate as judge
 
     with progress_bar("judging") as progress:
-        return judge(network, clips, n_time_bins, progress=progress)
+        return judge(network, clips, n_time_bins, progress=progress, rule=estimate.energy_rule, with_layers=estimate.energy)
 
 
 def _plain(result: "Evaluation") -> dict[str, Any]:
@@ -305,3 +324,23 @@ def _print(result: "Evaluation", as_json: bool, title: str) -> None:
     width = max(len(name) for name in result.classes)
     for name, row in zip(result.classes, result.confusion, strict=True):
         print(f"{name:>{width}}  " + " ".join(f"{count:4d}" for count in row))
+    if result.layers:
+        _print_layers(result.layers)
+
+
+def _print_layers(layers: "list[LayerCost]") -> None:
+    """What each layer costs a bin, and their sums."""
+    from app.terminal import print_table
+
+    rows = [
+        (c.name, c.macs, "numbers" if c.density is None else f"{c.density:.3f}", c.sops, c.energy_uj, f"{c.share:.1%}")
+        for c in layers
+    ]
+    rows.append(("all", sum(c.macs for c in layers), "", sum(c.sops for c in layers), sum(c.energy_uj for c in layers), ""))
+    print_table(
+        ("layer", "MACs a bin*", "spikes an input*", "SOPs a bin*", "energy, uJ*", "share*"),
+        [
+            (name, f"{macs / 1e6:.3f} M", density, "-" if density == "numbers" else f"{sops / 1e6:.3f} M", f"{uj:.3f}", share)
+            for name, macs, density, sops, uj, share in rows
+        ],
+    )

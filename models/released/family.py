@@ -38,9 +38,9 @@ class Shapes:
         return (*shape, *(1,) * (n_axes - len(shape)))
 
     def count(self, prefix: str) -> int:
-        """How many members the list `prefix` has: one more than the largest number behind it, 0 without any."""
+        """How many members the list `prefix` has, 0 without any; a number that stands alone far behind is one member."""
         member = re.compile(rf"{re.escape(prefix)}\.(\d{{1,4}})\.")
-        return max((int(match[1]) + 1 for match in map(member.match, self._shapes) if match), default=0)
+        return len({match[1] for match in map(member.match, self._shapes) if match})
 
 
 @dataclass(frozen=True, slots=True)

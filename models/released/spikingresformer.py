@@ -69,7 +69,9 @@ def _infer(shapes: Shapes) -> dict[str, Any]:
     }
     learns_leak = f"{first[0]}.attn.in_lif.w" in shapes
     settings["neuron"] = "plif" if learns_leak else "lif"
-    if learns_leak and columns == 3:  # of the gesture network alone
+    if shapes.given.get("in_channels") == columns:  # said to bring all channels along
+        settings["sum_channel"] = False
+    elif learns_leak and columns == 3:  # of the gesture network alone
         settings["sum_channel"] = True
     has_sum = shapes.given.get("sum_channel", settings.get("sum_channel", False))
     return settings | {"in_channels": columns - 1 if has_sum is True else columns}

@@ -22,7 +22,7 @@ from pipeline.sources.base import SourceInfo
 from pipeline.sources.columns import Columns, Room, place
 from pipeline.sources.ecf import SLACK, DamagedChunkError, decode_chunk
 from pipeline.sources.file import FileSource
-from pipeline.sources.hdf5_heaps import check_heaps, was_left_open
+from pipeline.sources.hdf5_heaps import check_heaps
 from pipeline.sources.hdf5_tables import (
     COLUMN_NAMES,
     DAMAGE,
@@ -38,6 +38,7 @@ from pipeline.sources.hdf5_tables import (
     type_of,
 )
 from pipeline.sources.hdf5_triggers import TriggerRows
+from pipeline.sources.hdf5_unclosed import view_unclosed
 from pipeline.sources.index import Bookmark
 from pipeline.sources.ordering import DecodeState, allocate, bounding_size
 
@@ -58,7 +59,7 @@ class Hdf5Source(FileSource):
 
     def __init__(self, path: Path, handle: BufferedReader, *, name: str, sensor_size: SensorSize | None = None) -> None:
         check_heaps(path, handle, path.stat().st_size)
-        self._file, self._is_closed_well = _open(path)
+        self._file, self._is_closed_well = _open(path, handle)
         try:
             self._open_table(path, handle, name, sensor_size)
         except DAMAGE as error:
@@ -237,7 +238,7 @@ class Hdf5Source(FileSource):
         return np.unique(times).size <= 1 or bool((times != np.rint(times)).any())
 
 
-def _open(path: Path) -> tuple[Any, bool]:
+def _open(path: Path, handle: BufferedReader) -> tuple[Any, bool]:
     """The HDF5 file, and whether its writer closed it."""
     h5py = load_h5py()
     try:
@@ -245,11 +246,12 @@ def _open(path: Path) -> tuple[Any, bool]:
     except DAMAGE as error:
         reason = error
     try:
-        # a file that is being written, or whose writer was killed; any other one may make the library ask for all memory
-        if was_left_open(path):
-            return h5py.File(path, "r", locking=False, rdcc_nbytes=_CACHE_BYTES, swmr=True), False
-    except DAMAGE:
-        pass
+        # a file that is being written, or whose writer was killed
+        view = view_unclosed(handle)
+        if view is not None:
+            return h5py.File(view, "r", rdcc_nbytes=_CACHE_BYTES), False
+    except DAMAGE as error:
+        reason = error
     raise InputError(f"{path} begins like HDF5 but cannot be opened: {reason}; it is cut off or damaged") from None
 
 

@@ -1,4 +1,4 @@
-"""Guards the HDF5 library against what makes it hang or ask for all memory (seen in HDF5 2.0): damaged heaps, forged marks.
+"""Guards the HDF5 library against damaged heaps of strings, over which it would loop for ever (seen in HDF5 2.0).
 
 A global heap collection: `GCOL`, version, 3 bytes, its size (uint64), then objects, each with an index and a count (uint16),
 4 bytes and a size (uint64). Index 0 is the free rest, whose size counts its own header; others are padded to 8 bytes.
@@ -12,8 +12,6 @@ from pipeline.schema.errors import InputError
 
 # With version and reserved bytes: four letters alone turn up by chance in every sixtieth long recording of packed events.
 _SIGNATURE = b"GCOL\1\0\0\0"
-# Of the superblock, which begins the file: its version and, since version 3, flags whose lowest bit says "open for writing".
-_SUPERBLOCK_BYTES, _VERSION_AT, _FLAGS_AT, _MARKED_VERSION = 12, 8, 11, 3
 _HEADER_BYTES = _OBJECT_BYTES = 16
 # Heaps of attributes lie where a file begins or ends; between those, files are too long to be searched.
 _SEARCHED_BYTES = 1 << 25
@@ -31,13 +29,6 @@ def check_heaps(path: Path, handle: BufferedReader, n_bytes: int) -> None:
             if not _is_sane(data[at : at + _MAX_HEAP_BYTES]):
                 raise InputError(f"{path}: this HDF5 file is damaged: the heap of strings at byte {start + at} makes no sense")
             at = data.find(_SIGNATURE, at + 1)
-
-
-def was_left_open(path: Path) -> bool:
-    """Whether a writer marked the file as open for writing and did not take the mark away; known since superblock version 3."""
-    with path.open("rb") as file:
-        head = file.read(_SUPERBLOCK_BYTES)
-    return len(head) == _SUPERBLOCK_BYTES and head[_VERSION_AT] >= _MARKED_VERSION and bool(head[_FLAGS_AT] & 1)
 
 
 def _is_sane(heap: bytes) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import released_forward as released
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from app.cli import app
 from models.checkpoint import load_network, read_info
+from models.recogniser import load_recogniser
 from models.registry import create_network
 from pipeline.schema.errors import ConfigurationError, UsageError
 
@@ -28,6 +30,7 @@ class Case:
     frames: tuple[int, int, int]
     forward: Callable[[dict[str, Tensor], Tensor], Tensor]
     layout: str = ""
+    often: float = 1.0
 
 
 _WRITTEN = {"mixing": 0.5, "into": 0.3, "out": 0.5}
@@ -47,6 +50,7 @@ CASES = {
         _DVS,
         partial(released.spikformer, n_heads=4, tim=_ALL_ONE, attention=1.0),
         "tim_spikformer_dvs64",
+        often=1.6,
     ),
     "qkformer_dvs128": Case("qkformer", "n_heads=16", _DVS, partial(released.qkformer, n_heads=16)),
     "sdt_c10dvs64": Case(
@@ -79,8 +83,9 @@ def _said(said: str) -> list[str]:
     return [word for pair in said.split() for word in ("--set", pair)]
 
 
-def _weights(shared_models: Path, case: str) -> dict[str, Tensor]:
-    return released.released_weights(shared_models / "weights_layout" / f"{CASES[case].layout or case}.json", seed=5)
+def _weights(shared_models: Path, name: str) -> dict[str, Tensor]:
+    layout = shared_models / "weights_layout" / f"{CASES[name].layout or name}.json"
+    return released.released_weights(layout, seed=5, often=CASES[name].often)
 
 
 def _counts(frames: tuple[int, int, int]) -> Tensor:
@@ -172,12 +177,28 @@ def test_network_for_images_is_imported_with_a_word_of_warning(tmp_path: Path, c
 
 
 def test_imported_checkpoint_is_judged_like_any_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.manual_seed(0)
-    small = create_network("sdt", dim=16, depth=1, n_heads=2, n_classes=4, size=(16, 16)).double()
+    small = create_network("sdt", dim=16, depth=1, n_heads=2, n_classes=2, size=(16, 16)).double()
     torch.save(small.state_dict(), tmp_path / "ours.pth")
+    rng, n = np.random.default_rng(0), 80
+    np.savez(
+        tmp_path / "clips.npz",
+        t=np.concatenate([np.sort(rng.integers(0, 100_000, n)) for _ in range(2)]),
+        x=rng.integers(0, 16, 2 * n),
+        y=rng.integers(0, 16, 2 * n),
+        p=rng.integers(0, 2, 2 * n),
+        offsets=np.array([0, n, 2 * n]),
+        labels=np.array([0, 1]),
+        classes=np.array(["left", "right"]),
+        names=np.array(["a", "b"]),
+        width=16,
+        height=16,
+    )
     out = tmp_path / "imported.safetensors"
-    said = _said("n_heads=2 pools=0111 attention_pool=false")
-    labels = ["--labels", "clap,wave left,wave right,rotate", "--bins", "4", "--size", "16x16"]
-    assert _run("import-weights", tmp_path / "ours.pth", out, "--network", "sdt", *said, *labels) == 0
+    said = [*_said("n_heads=2 pools=0111 attention_pool=false"), "--labels", "left,right", "--bins", "4", "--size", "16x16"]
+    assert _run("import-weights", tmp_path / "ours.pth", out, "--network", "sdt", *said) == 0
+    assert next(load_network(str(out)).parameters()).dtype == torch.float64  # as the file had it
     capsys.readouterr()
-    assert load_network(str(out)).head.weight.dtype == torch.float64  # type: ignore[union-attr]  # as the file had it
+    assert _run("evaluate", out, tmp_path / "clips.npz", "--json") == 0
+    judged = json.loads(capsys.readouterr().out)
+    assert (judged["n"], judged["classes"]) == (2, ["left", "right"])
+    assert load_recogniser(str(out)).info.n_time_bins == 4

@@ -60,6 +60,64 @@ def test_train_writes_a_checkpoint_that_evaluate_judges_on_the_clips_set_aside(
     assert "accuracy" in capsys.readouterr().out
 
 
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A small network at the beginning of its training."""
+    import torch
+
+    from models.checkpoint import CheckpointInfo, configuration_values, save_checkpoint
+    from models.registry import create_network
+
+    torch.manual_seed(0)
+    network = create_network("sdt", dim=16, depth=1, n_heads=2, pools="0011", n_classes=2, size=(16, 16))
+    path = tmp_path / "small.safetensors"
+    info = CheckpointInfo("sdt", configuration_values(network.configuration), ["left", "right"], 10_000, 3, (16, 16))
+    save_checkpoint(path, network, info)
+    return path
+
+
+def test_evaluate_shows_what_each_layer_costs_and_the_rule_decides_what_counts(
+    clips: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("evaluate", checkpoint, clips, "--json") == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert "layers" not in plain
+    assert _run("evaluate", checkpoint, clips, "--energy", "--json") == 0
+    judged = json.loads(capsys.readouterr().out)
+    layers = {layer["name"]: layer for layer in judged.pop("layers")}
+    assert judged == plain
+    first = layers["stem.stages.0.conv"]
+    # 2 channels to 2, 3x3 weights, 16 x 16 places; numbers come in
+    assert first == {
+        "name": "stem.stages.0.conv",
+        "macs": 9216.0,
+        "density": None,
+        "sops": 0.0,
+        "energy_uj": pytest.approx(9216 * 4.6e-6),
+        "share": pytest.approx(9216 * 4.6e-6 / judged["energy_uj"]),
+    }
+    assert sum(layer["sops"] for layer in layers.values()) == pytest.approx(judged["sops"])
+    assert sum(layer["share"] for layer in layers.values()) == pytest.approx(1.0)
+    assert _run("evaluate", checkpoint, clips, "--energy", "--energy-rule", "spikingresformer", "--json") == 0
+    other = json.loads(capsys.readouterr().out)
+    spikes = judged["sops"] - layers["head"]["sops"]
+    assert other["sops"] == judged["sops"]
+    assert other["energy_uj"] == pytest.approx(0.9e-6 * spikes)
+    assert {layer["name"] for layer in other["layers"] if layer["energy_uj"] == 0.0} >= {"stem.stages.0.conv", "head"}
+
+
+def test_the_table_of_layers_fits_a_hundred_columns_and_ends_with_the_sum(
+    clips: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("evaluate", checkpoint, clips, "--energy") == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert max(len(line) for line in lines) <= 100
+    header = next(line for line in lines if "MACs a bin" in line)
+    assert header.split("  ")[-1].strip() == "share"
+    assert lines[-1].split()[0] == "all"
+    assert any(line.split()[0] == "blocks.0.attn.sum" for line in lines)
+
+
 @pytest.mark.timeout(300)  # counts every published network: seconds alone, minutes on a crowded machine
 def test_zoo_lists_the_fields_of_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("zoo", "--json") == 0

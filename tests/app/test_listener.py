@@ -2,7 +2,7 @@ import io
 import threading
 
 import pytest
-from test_printer import label_of
+from labels import label_of
 
 from app.listener import LabelWatch, listen_to
 from app.printer import LabelPrinter

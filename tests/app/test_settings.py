@@ -24,6 +24,10 @@ def test_later_words_beat_earlier_ones() -> None:
     assert read_settings(["dim=1", "dim=2"]) == {"dim": 2}
 
 
+def test_one_number_is_the_side_of_a_square() -> None:
+    assert read_settings(["size=64"]) == {"size": (64, 64)}
+
+
 @pytest.mark.parametrize("word", ["dim", "size=0x4", "size=4x", "size=5000x4"])
 def test_words_without_a_meaning_are_refused(word: str) -> None:
     with pytest.raises(UsageError, match="expected"):

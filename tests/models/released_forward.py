@@ -18,8 +18,11 @@ from torch.nn import functional
 Weights = Mapping[str, Tensor]
 
 
-def released_weights(layout: Path, seed: int) -> dict[str, Tensor]:
-    """Arrays of exactly the names and shapes of a file in weights_layout, with values that let every layer fire (float64)."""
+def released_weights(layout: Path, seed: int, often: float = 1.0) -> dict[str, Tensor]:
+    """Arrays of exactly the names and shapes of a file in weights_layout, with values that let every layer fire (float64).
+
+    `often`: offset of queries, keys and values, of which three must fire together.
+    """
     shapes = {entry["name"]: tuple(entry["shape"]) for entry in json.loads(layout.read_text())["parameters"]}
     generator = torch.Generator().manual_seed(seed)
     weights = {}
@@ -34,9 +37,9 @@ def released_weights(layout: Path, seed: int) -> dict[str, Tensor]:
             weights[name] = 0.1 + 0.2 * noise.abs()
         elif leaf == "weight":
             weights[name] = noise / math.sqrt(math.prod(shape[1:]))
-        else:  # biases, means, and what sets a leak; products of three need queries, keys and values that fire often
-            often = 1.0 if re.search(r"\.[qkv](_bn|\.bn|\.\d\.bn)\.", name) else 0.4
-            weights[name] = 0.3 * noise + (often if leaf in ("beta", "bias") else 0.0)
+        else:  # biases, means, and what sets a leak
+            offset = often if re.search(r"\.[qkv](_bn|\.bn|\.\d\.bn)\.", name) else 0.4
+            weights[name] = 0.3 * noise + (offset if leaf in ("beta", "bias") else 0.0)
     return weights
 
 

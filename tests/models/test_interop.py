@@ -146,6 +146,19 @@ def test_settings_that_are_typed_beat_what_was_read_and_unknown_ones_are_refused
         load_released("tim", tim, n_heads=4, mixing=0.5, thresholds="mine")
 
 
+def test_a_layer_far_behind_the_others_is_unknown_and_costs_no_memory(shared_models: Path, tmp_path: Path) -> None:
+    weights = _layout(shared_models, "spikformer_dvs128")
+    weights["block.4000.attn.q_conv.weight"] = torch.zeros(64, 64, 1)
+    with pytest.raises(ConfigurationError, match=r"unknown: block\.4000\.attn\.q_conv\.weight"):
+        load_released("spikformer", _saved(tmp_path / "deep.pth", weights), n_heads=4)
+
+
+def test_frames_said_to_have_as_many_channels_as_the_network_sees_bring_their_sum(shared_models: Path, tmp_path: Path) -> None:
+    path = _saved(tmp_path / "best.pth", _layout(shared_models, "spikingresformer_dvsg64"))
+    assert load_released("spikingresformer", path, in_channels=3).configuration.sum_channel is False
+    assert load_released("spikingresformer", path).configuration.sum_channel is True
+
+
 def test_two_names_of_one_array_are_refused(shared_models: Path, tmp_path: Path) -> None:
     weights = _layout(shared_models, "spikformer_dvs128")
     weights["blocks.0.attn.q.lin.weight"] = weights["block.0.attn.q_conv.weight"]

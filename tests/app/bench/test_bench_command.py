@@ -6,15 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from app.__main__ import main
 from app.bench.recording import write_recording
 from app.bench.timing import one_core, summarise, time_runs
+from app.cli import app
+from pipeline.schema.errors import SaccadeError
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    code = main(["bench", *words])
+    """Exit code, output, and what is said on stderr or, of errors of ours, would be."""
+    try:
+        code, said = app(["bench", *words], result_action="return_value"), ""
+    except SaccadeError as error:
+        code, said = error.exit_code, str(error)
     printed = capsys.readouterr()
-    return code, printed.out, printed.err
+    return code, printed.out, printed.err + said
 
 
 def test_decode_gives_a_row_for_each_kind_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

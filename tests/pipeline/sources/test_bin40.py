@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import mutations, truncations
+from hostile import mutations, read_or_refuse, truncations
 from seeking import assert_spans_are_slices
-from test_hostile_recordings import read_or_refuse
 
 from pipeline.schema.errors import UnknownFormatError, UsageError
 from pipeline.schema.events import SensorSize

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile import mutations
+from hostile import mutations, read_or_refuse
 from seeking import assert_spans_are_slices
-from test_hostile_recordings import read_or_refuse
 
 from pipeline.schema.errors import InputError, MissingExtraError, UnknownFormatError
 from pipeline.schema.events import SensorSize, make_triggers

@@ -3,15 +3,10 @@
 import time
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from hostile import limited_memory, mutations, truncations
+from hostile import limited_memory, mutations, read_or_refuse, truncations
 from small_recordings import SMALL, Small
-
-from pipeline.schema.errors import SaccadeError
-from pipeline.sources.registry import open_recording
 
 N_MUTATIONS = 2000
 # What is asked for and not filled is known of these only: tracing doubles the time.
@@ -22,30 +17,6 @@ SPARE_BYTES = 64 << 20
 PATIENCE_S = 10
 # Asking for the peak of memory takes about as long as reading a file.
 BATCH = 50
-
-
-def read_or_refuse(path: Path, data: bytes, **options: Any) -> int:
-    """Read a damaged file as far as it goes, checking every event; gives how many there were."""
-    # a new file each time: some file systems wait for the disk when an old one is overwritten
-    path.unlink(missing_ok=True)
-    path.write_bytes(data)
-    last, n = -(1 << 63), 0
-    try:
-        with open_recording(path, **options) as source:
-            for events in source.packets():
-                if events.size == 0:
-                    continue
-                assert events["x"].max() < source.info.sensor_size.width
-                assert events["y"].max() < source.info.sensor_size.height
-                assert events["p"].max() <= 1
-                assert events["t"][0] >= last
-                assert (np.diff(events["t"]) >= 0).all()
-                last, n = events["t"][-1], n + events.size
-            source.report()
-            source.take_triggers()
-    except SaccadeError:
-        return n
-    return n
 
 
 @pytest.fixture(params=SMALL)
