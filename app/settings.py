@@ -11,7 +11,7 @@ _DIGITS = ("pools",)
 
 
 def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Settings of `key=value` words: numbers, true and false, lists (4,8,4 or [4,8,4]), text; `size` as WIDTHxHEIGHT or one side."""
+    """Settings of `key=value` words: numbers, true, false, lists (4,8,4 or [4,8,4]), text; `size` is WIDTHxHEIGHT or a side."""
     settings: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

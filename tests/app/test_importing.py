@@ -60,7 +60,7 @@ CASES = {
         partial(released.sdt, n_heads=4, pools="0011", spread=True),
     ),
     "sdt_gesture128": Case(
-        "sdt", "n_heads=4 pools=0111 attention_pool=false", _DVS, partial(released.sdt, n_heads=4, pools="0111", spread=False)
+        "sdt", "n_heads=4 pools=0111 attention_pool=false", _SMALL, partial(released.sdt, n_heads=4, pools="0111", spread=False)
     ),
     "spikingresformer_dvsg64": Case("spikingresformer", "size=32x32", (3, 32, 32), released.spikingresformer),
     "semm_whole": Case("semm", "pools=0011", _SMALL, released.semm),
@@ -69,7 +69,7 @@ CASES = {
         "autospikformer", _SUBNET_SAID, _SMALL, partial(released.autospikformer, n_heads=8, sample=_SUBNET)
     ),
     "best_cifar_whole": Case("bestformer", "file=cifar", _SMALL, partial(released.bestformer, is_cifar=True)),
-    "best_imagenet_whole": Case("bestformer", "file=imagenet", _DVS, partial(released.bestformer, is_cifar=False)),
+    "best_imagenet_whole": Case("bestformer", "file=imagenet", _SMALL, partial(released.bestformer, is_cifar=False)),
 }
 
 

@@ -60,7 +60,7 @@ def test_a_file_under_our_own_names_gives_the_network_back(name: str, tmp_path: 
     settings, untold = OWN[name]
     network = create_network(name, n_classes=5, size=(32, 32), **settings)
     path = _saved(tmp_path / "ours.pth", network.state_dict())
-    said = {key: getattr(network.configuration, key) for key in untold}  # type: ignore[union-attr]  # every network has one
+    said = {key: getattr(network.configuration, key) for key in untold}
     if name == "tim":
         said["thresholds"] = "written"
     loaded = load_released(name, path, size=(32, 32), **said)
@@ -119,7 +119,7 @@ def test_what_the_released_code_never_looks_at_is_left_out_and_said(shared_model
     path = _saved(tmp_path / "tim.pth", {**weights, **dead})
     imported = import_released("tim", path, {"n_heads": 4, "mixing": 0.5, "thresholds": "released"})
     assert set(imported.unused) == set(dead)
-    assert imported.network.configuration.tim_out_threshold == 1.0  # type: ignore[union-attr]
+    assert imported.network.configuration.tim_out_threshold == 1.0
 
 
 def test_sizes_of_arrays_that_never_run_still_tell(shared_models: Path, tmp_path: Path) -> None:
