@@ -15,7 +15,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from models.neuron import LIF
-from models.operations import Operations, is_counted, operations_of
+from models.operations import Counter, Operations, counter_of
 from pipeline.schema.errors import ConfigurationError
 
 Rule = Literal["spikformer", "spikingresformer"]
@@ -88,8 +88,8 @@ class SpikeMeter:
         for name, module in network.named_modules():
             if isinstance(module, LIF):
                 self._hooks.append(module.register_forward_hook(self._spikes_of(name)))
-            elif is_counted(module):
-                self._hooks.append(module.register_forward_hook(self._operations_of(name)))
+            elif (counter := counter_of(module)) is not None:
+                self._hooks.append(module.register_forward_hook(self._operations_of(name, counter)))
 
     def close(self) -> None:
         """Take the hooks off again."""
@@ -102,9 +102,9 @@ class SpikeMeter:
         reading, self._reading = self._reading, Reading()
         return reading
 
-    def _operations_of(self, name: str) -> Any:
-        def count(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            operations = operations_of(module, inputs, output)
+    def _operations_of(self, name: str, counter: Counter) -> Any:
+        def count(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+            operations = counter(inputs, output)
             if not self._reading.layers:
                 operations.is_dense = True  # the first layer sees event counts
             self._reading.add({name: operations})

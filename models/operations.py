@@ -5,6 +5,7 @@ A count of 2 costs two additions, as two spikes do. Batch norms are folded into 
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +13,9 @@ import torch
 from torch import Tensor, nn
 
 Convolution = nn.Conv1d | nn.Conv2d
+
+# Operations of one call of a layer, from the positional arguments of its forward and from its output.
+Counter = Callable[[tuple[Any, ...], Tensor], "Operations"]
 
 
 @dataclass(slots=True)
@@ -62,21 +66,13 @@ def total(spikes: Tensor) -> int:
     return round(rows.sum(dtype=torch.float64).item())
 
 
-def operations_of(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Operations:
-    """What one call of `layer` cost, which `is_counted`."""
+def counter_of(layer: nn.Module) -> Counter | None:
+    """What tells the cost of a call of `layer` from its inputs and its output; None for a layer that costs nothing counted."""
     if isinstance(layer, CountedLayer):
-        return layer.operations(inputs, output)
+        return layer.operations
     if isinstance(layer, (nn.Conv1d, nn.Conv2d)):
-        return _convolution(layer, inputs[0].detach(), output)
-    assert isinstance(layer, nn.Linear)
-    x = inputs[0].detach()
-    n_spikes = total(x)
-    return Operations(output.numel() * layer.in_features, n_spikes * layer.out_features, n_spikes, x.numel())
-
-
-def is_counted(layer: nn.Module) -> bool:
-    """Whether `layer` costs anything that is counted."""
-    return isinstance(layer, (CountedLayer, nn.Conv1d, nn.Conv2d, nn.Linear))
+        return functools.partial(_convolution, layer)
+    return functools.partial(_linear, layer) if isinstance(layer, nn.Linear) else None
 
 
 def dense(layer: nn.Linear | Convolution, output: Tensor) -> Operations:
@@ -109,8 +105,16 @@ def _weights_of_an_output(layer: Convolution) -> int:
     return kernel * layer.in_channels // layer.groups
 
 
-def _convolution(layer: Convolution, x: Tensor, output: Tensor) -> Operations:
-    """`x` (B, C, ...): each spike costs an addition for each output place that it reaches, in each output channel."""
+def _linear(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Operations:
+    """Each spike costs an addition for each output."""
+    x = inputs[0].detach()
+    n_spikes = total(x)
+    return Operations(output.numel() * layer.in_features, n_spikes * layer.out_features, n_spikes, x.numel())
+
+
+def _convolution(layer: Convolution, inputs: tuple[Tensor], output: Tensor) -> Operations:
+    """Input (B, C, ...): each spike costs an addition for each output place that it reaches, in each output channel."""
+    x = inputs[0].detach()
     macs = output.numel() * _weights_of_an_output(layer)
     fan_out = layer.out_channels // layer.groups
     if x.is_meta:

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from models.released.family import N_HEADS, Asked, Family, Rule, Shapes, ratios_of, sizes_of
+from models.released.family import CURRENT_RULES, N_HEADS, Asked, Family, Rule, Shapes, ratios_of, sizes_of
 
 _FIRST = "stem.stages.0.conv.weight"
 _NEURONS = {"attn.in": "attn.in_lif", "attn.out": "attn.lif", "mlp.fc1": "mlp.lif1", "mlp.fc2": "mlp.lif2"}
 _RELEASED_NEURONS = {"attn.lif": "attn.in", "attn.attn_lif": "attn.out", "mlp.fc1_lif": "mlp.fc1", "mlp.fc2_lif": "mlp.fc2"}
 
 _RULES: tuple[Rule, ...] = (
+    *CURRENT_RULES,
     # as the released code says it
     (r"patch_embed\.proj_(conv|bn)\.(\w+)", r"stem.stages.0.\1.\2"),
     (r"patch_embed\.proj_lif\.w", r"stem.stages.0.lif.w"),
@@ -17,20 +18,12 @@ _RULES: tuple[Rule, ...] = (
     (r"patch_embed\.rpe_(conv|bn)\.(\w+)", r"stem.rpe.\1.\2"),
     (r"block\.(\d+)\.attn\.(q|k|v)_lif\.w", r"blocks.\1.attn.\2.lif.w"),
     (r"block\.(\d+)\.((?:attn|mlp)\.\w*lif)\.w", lambda m: f"blocks.{m[1]}.{_NEURONS[_RELEASED_NEURONS[m[2]]]}.w"),
-    (r"block\.(\d+)\.attn\.(q|k|v)_linear\.(\w+)", r"blocks.\1.attn.\2.proj.conv.\3"),
-    (r"block\.(\d+)\.attn\.(q|k|v)_bn\.(\w+)", r"blocks.\1.attn.\2.proj.bn.\3"),
-    (r"block\.(\d+)\.(attn|mlp)\.(proj|fc1|fc2)_linear\.(\w+)", r"blocks.\1.\2.\3.conv.\4"),
-    (r"block\.(\d+)\.(attn|mlp)\.(proj|fc1|fc2)_bn\.(\w+)", r"blocks.\1.\2.\3.bn.\4"),
     # as the fact sheet says it
     (r"stem\.([012])\.(conv|bn)\.(\w+)", r"stem.stages.\1.\2.\3"),
     (r"stem\.([012])\.neuron\.w", r"stem.stages.\1.lif.w"),
     (r"stem\.3\.(conv|bn)\.(\w+)", r"stem.last.\1.\2"),
     (r"block\.(\d+)\.attn\.(q|k|v)\.neuron\.w", r"blocks.\1.attn.\2.lif.w"),
     (r"block\.(\d+)\.(attn\.in|attn\.out|mlp\.fc1|mlp\.fc2)\.neuron\.w", lambda m: f"blocks.{m[1]}.{_NEURONS[m[2]]}.w"),
-    (r"block\.(\d+)\.attn\.(q|k|v)\.fc\.(\w+)", r"blocks.\1.attn.\2.proj.conv.\3"),
-    (r"block\.(\d+)\.attn\.(q|k|v)\.bn\.(\w+)", r"blocks.\1.attn.\2.proj.bn.\3"),
-    (r"block\.(\d+)\.(attn|mlp)\.(proj|fc1|fc2)\.fc\.(\w+)", r"blocks.\1.\2.\3.conv.\4"),
-    (r"block\.(\d+)\.(attn|mlp)\.(proj|fc1|fc2)\.bn\.(\w+)", r"blocks.\1.\2.\3.bn.\4"),
 )
 
 

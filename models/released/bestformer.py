@@ -2,27 +2,22 @@
 
 from typing import Any
 
-from models.released.family import Asked, Family, Rule, Shapes, ratio_of, sizes_of
+from models.released.family import CURRENT_RULES, Asked, Family, Rule, Shapes, ratio_of, sizes_of
 
 _FIRST = "stem.first.conv.weight"
 
 _RULES: tuple[Rule, ...] = (
+    *CURRENT_RULES,
     # as the released code says it
     (r"patch_embed\.proj_(conv|bn)\.(\w+)", r"stem.first.\1.\2"),
     (r"patch_embed\.proj(\d)_(conv|bn)\.(\w+)", lambda m: f"stem.stages.{int(m[1]) - 1}.proj.{m[2]}.{m[3]}"),
-    (r"block\.(\d+)\.attn\.(q|k|v)_(conv|bn)\.(\w+)", r"blocks.\1.attn.\2.proj.\3.\4"),
-    (r"block\.(\d+)\.attn\.proj_(conv|bn)\.(\w+)", r"blocks.\1.attn.proj.\2.\3"),
-    (r"block\.(\d+)\.attn\.lambda_attn", r"blocks.\1.attn.lam"),
     (r"block\.(\d+)\.mlp\.mlp([12])_(conv|bn)\.(\w+)", r"blocks.\1.mlp.fc\2.\3.\4"),
     (r"head\.(\w+)", r"head_a.\1"),
     (r"head2\.(\w+)", r"head_b.\1"),
     # as the fact sheet says it
     (r"stem\.0\.(conv|bn)\.(\w+)", r"stem.first.\1.\2"),
     (r"stem\.(\d)\.(conv|bn)\.(\w+)", lambda m: f"stem.stages.{int(m[1]) - 1}.proj.{m[2]}.{m[3]}"),
-    (r"block\.(\d+)\.attn\.(q|k|v)\.(conv|bn)\.(\w+)", r"blocks.\1.attn.\2.proj.\3.\4"),
-    (r"block\.(\d+)\.attn\.proj\.(conv|bn)\.(\w+)", r"blocks.\1.attn.proj.\2.\3"),
-    (r"block\.(\d+)\.attn\.lam", r"blocks.\1.attn.lam"),
-    (r"block\.(\d+)\.mlp\.(fc[12])\.(conv|bn)\.(\w+)", r"blocks.\1.mlp.\2.\3.\4"),
+    (r"block\.(\d+)\.attn\.(?:lam|lambda_attn)", r"blocks.\1.attn.lam"),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 Shape: TypeAlias = tuple[int, ...]
 Settings: TypeAlias = Mapping[str, Any]
-# A pattern for the whole of a released name, and our name for what it matches (as `re.sub` takes it).
+# A pattern for the whole of a released name, and our name for what it matches: a template, or what makes one.
 Rule: TypeAlias = tuple[str, str | Callable[[re.Match[str]], str]]
 
 # Batch norms as the fact sheets call their arrays, and as torch does.
@@ -79,10 +79,19 @@ class Family:
         if norm is not None:
             name = f"{norm[1]}.{_NORM_WORDS[norm[2]]}"
         for pattern, replacement in self.rules:
-            if re.fullmatch(pattern, name):
-                return re.sub(pattern, replacement, name)
+            match = re.fullmatch(pattern, name)
+            if match is not None:
+                return match.expand(replacement) if isinstance(replacement, str) else replacement(match)
         return name
 
+
+# Blocks of networks that add currents, as released codes and fact sheets name them: our convolution and norm share a place.
+CURRENT_RULES: tuple[Rule, ...] = (
+    (r"block\.(\d+)\.attn\.(q|k|v)(?:_conv|_linear|\.fc|\.conv)\.(\w+)", r"blocks.\1.attn.\2.proj.conv.\3"),
+    (r"block\.(\d+)\.attn\.(q|k|v)[_.]bn\.(\w+)", r"blocks.\1.attn.\2.proj.bn.\3"),
+    (r"block\.(\d+)\.(attn|mlp)\.(proj|fc1|fc2)(?:_conv|_linear|\.fc|\.conv)\.(\w+)", r"blocks.\1.\2.\3.conv.\4"),
+    (r"block\.(\d+)\.(attn|mlp)\.(proj|fc1|fc2)[_.]bn\.(\w+)", r"blocks.\1.\2.\3.bn.\4"),
+)
 
 N_HEADS = Asked("heads of the attention; they share out the channels and leave no trace in any shape", "n_heads=8")
 POOLS = Asked("which of the four stem stages halve the map, a digit each", "pools=0011")

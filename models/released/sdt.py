@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from models.released.family import Asked, Family, Rule, Shapes, ratio_of, sizes_of
+from models.released.family import CURRENT_RULES, Asked, Family, Rule, Shapes, ratio_of, sizes_of
 
 _FIRST = "stem.stages.0.conv.weight"
 _TALKING_HEADS = "block.0.attn.talking_heads.weight"
@@ -12,9 +12,7 @@ _RULES: tuple[Rule, ...] = (
     (r"patch_embed\.proj_(conv|bn)([12])\.(\w+)", r"stem.stages.\2.\1.\3"),
     (r"patch_embed\.proj_(conv|bn)3\.(\w+)", r"stem.last.\1.\2"),
     (r"patch_embed\.rpe_(conv|bn)\.(\w+)", r"stem.position.\1.\2"),
-    (r"block\.(\d+)\.attn\.(q|k|v)_(conv|bn)\.(\w+)", r"blocks.\1.attn.\2.proj.\3.\4"),
-    (r"block\.(\d+)\.attn\.proj_(conv|bn)\.(\w+)", r"blocks.\1.attn.proj.\2.\3"),
-    (r"block\.(\d+)\.mlp\.(fc[12])_(conv|bn)\.(\w+)", r"blocks.\1.mlp.\2.\3.\4"),
+    *CURRENT_RULES,
 )
 
 

@@ -14,14 +14,12 @@ STEM_RULES: tuple[Rule, ...] = (
     (r"stem\.(\d)\.(conv|bn)\.(\w+)", r"stem.stages.\1.\2.\3"),
 )
 
-# `_linear` in the files for CIFAR, `_conv` in the others; `.fc` and `.bn` as the fact sheets call them; a `.bn` inside a `_bn`
+# `_linear` in the files for CIFAR, `_conv` in the others, `.fc` and `.bn` as the fact sheets call them; a `.bn` inside a `_bn`
 # where the norm is one of a supernet's.
 _RULES: tuple[Rule, ...] = (
     *STEM_RULES,
-    (r"block\.(\d+)\.(attn|mlp)\.(q|k|v|proj|fc1|fc2)_(?:conv|linear)\.(\w+)", r"blocks.\1.\2.\3.lin.\4"),
-    (r"block\.(\d+)\.(attn|mlp)\.(q|k|v|proj|fc1|fc2)_bn\.(?:bn\.)?(\w+)", r"blocks.\1.\2.\3.bn.\4"),
-    (r"block\.(\d+)\.(attn|mlp)\.(\w+)\.fc\.(\w+)", r"blocks.\1.\2.\3.lin.\4"),
-    (r"block\.(\d+)\.(attn|mlp)\.(\w+)\.bn\.(\w+)", r"blocks.\1.\2.\3.bn.\4"),
+    (r"block\.(\d+)\.(attn|mlp)\.(q|k|v|proj|fc1|fc2)(?:_conv|_linear|\.fc)\.(\w+)", r"blocks.\1.\2.\3.lin.\4"),
+    (r"block\.(\d+)\.(attn|mlp)\.(q|k|v|proj|fc1|fc2)(?:_bn|_bn\.bn|\.bn)\.(\w+)", r"blocks.\1.\2.\3.bn.\4"),
     (r"block\.(\d+)\.attn\.TIM\.interactor\.(\w+)", r"blocks.\1.attn.tim.conv.\2"),
 )
 

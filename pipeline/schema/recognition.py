@@ -19,7 +19,7 @@ class Prediction:
     """Answer of the network for one time bin.
 
     `scores` is float32 (K,), probabilities of the K classes summing to 1. `sops` counts synaptic operations of this bin,
-    `macs` the multiply-accumulates of the non-spiking first layer, `energy_uj` the estimate from both.
+    `macs` the multiply-accumulates of layers that see numbers (the first, heads on means), `energy_uj` the estimate from both.
     `raster` is uint8 (R,), 0 or 1, the sampled neurons of `layers` one after another.
     `is_window_end`: the scores may be trusted. With the `window` readout at the last bin of a window, with `running` once half
     a window was seen since rest.

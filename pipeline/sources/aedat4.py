@@ -21,10 +21,10 @@ from pipeline.sources.aedat4_header import UNKNOWN_SIZE, WIDEST, choose_stream, 
 from pipeline.sources.aedat4_packets import Place, Rules, Walk
 from pipeline.sources.aedat4_seeking import DataTable
 from pipeline.sources.base import SourceInfo
-from pipeline.sources.compression import MAX_UNPACKED_BYTES, Method, unpack
+from pipeline.sources.compression import MAX_UNPACKED_BYTES, Method, ZstdUnpacker, unpack
 from pipeline.sources.file import FileSource
 from pipeline.sources.index import Bookmark
-from pipeline.sources.lz4_frame import SLACK_BYTES, bound
+from pipeline.sources.lz4_frame import DAMAGED, SLACK_BYTES, bound
 from pipeline.sources.ordering import MAX_FILE_TIME_US, DecodeState, allocate, bounding_size
 
 # What lies in between fits into the second-level cache: bytes read at once, and events given out at once.
@@ -46,6 +46,7 @@ class Aedat4Source(FileSource):
         super().__init__(path, SourceInfo(name, "AEDAT 4.0", encoding, self._named_size()), handle)
         self._variant = "" if stream is None else str(stream)
         self._scratch = np.empty(_WINDOW_BYTES, dtype=np.uint8)
+        self._unpacker = ZstdUnpacker()
         self._table_position = header.table_position
         self._table = DataTable(handle, header.table_position, self._method)
         if self._info.sensor_size == UNKNOWN_SIZE:
@@ -67,19 +68,21 @@ class Aedat4Source(FileSource):
             n += n_new
             if verdict == packets.NEED and window.slide(needed_from):
                 continue
-            self._state = step.state
             if verdict == packets.FULL:
+                self._state = step.state
                 yield events
                 self._mark(window.start + step.place.position, step.place.n_done)
                 events, out = allocate(_BATCH_EVENTS)
                 n = 0
             elif verdict == packets.ASK:
-                step.place = self._unpack_by_library(window.data, step.place, rules)
+                n_unpacked = self._unpack_by_library(window.data, step, rules)
+                packets.resume(window.data, n_unpacked, step.numbers)
             elif verdict == packets.GROW:
-                _, start, end = _packet_at(window.data, step.place)
+                _, start, end = _packet_at(window.data, step.position)
                 self._make_room(bound(window.data, start, end))
             else:
                 break
+        self._state = step.state
         if n:
             yield events[:n]
         self._note_damaged(step.place)
@@ -103,20 +106,32 @@ class Aedat4Source(FileSource):
         if n_bytes + SLACK_BYTES > self._scratch.size:
             self._scratch = np.empty(max(n_bytes + SLACK_BYTES, 2 * self._scratch.size), dtype=np.uint8)
 
-    def _unpack_by_library(self, data: npt.NDArray[np.uint8], place: Place, rules: Rules) -> Place:
-        """The packet at hand unpacked, if it holds events, or stepped over; triggers are kept."""
-        stream, start, end = _packet_at(data, place)
+    def _unpack_by_library(self, data: npt.NDArray[np.uint8], step: Walk, rules: Rules) -> int:
+        """The packet at hand unpacked to `_scratch`: how many bytes, 0 if it holds no events, or `DAMAGED`.
+
+        Triggers are kept.
+        """
+        stream, start, end = _packet_at(data, step.position)
         try:
-            buffer = unpack(data[start:end].tobytes(), self._method)
-            if tables.identifier(buffer) == tables.TRIGGERS_TYPE:
-                self._keep_triggers_of(buffer)
+            n = self._unpack_to_scratch(data[start:end])
+            kind = tables.identifier(self._scratch[: min(n, packets.HEAD_BYTES)].tobytes())
+            if kind == tables.TRIGGERS_TYPE:
+                self._state = step.state
+                self._keep_triggers_of(self._scratch[:n].tobytes())
         except InputError:
-            return packets.leave_out(data, place)
-        if tables.identifier(buffer) != tables.EVENTS_TYPE or stream == rules.trigger_stream:
-            return packets.step_over(data, place)
-        self._make_room(len(buffer))
-        self._scratch[: len(buffer)] = np.frombuffer(buffer, dtype=np.uint8)
-        return packets.with_unpacked(place, len(buffer))
+            return DAMAGED
+        return n if kind == tables.EVENTS_TYPE and stream != rules.trigger_stream else 0
+
+    def _unpack_to_scratch(self, payload: npt.NDArray[np.uint8]) -> int:
+        n_claimed = self._unpacker.size_of(payload.data) if self._method == "zstd" else 0
+        if n_claimed:
+            # one more byte, so that a frame that goes on is told from one that ends
+            self._make_room(n_claimed + 1)
+            return self._unpacker.unpack_into(payload.data, self._scratch[: n_claimed + 1].data)
+        content = unpack(payload.tobytes(), self._method)
+        self._make_room(len(content))
+        self._scratch[: len(content)] = np.frombuffer(content, dtype=np.uint8)
+        return len(content)
 
     def _keep_triggers_of(self, buffer: bytes) -> None:
         """Triggers with their own times: they lie in packets of their own, so that the events around are no neighbours."""
@@ -204,10 +219,10 @@ class Aedat4Source(FileSource):
         return bounding_size(max_x, max_y)
 
 
-def _packet_at(data: npt.NDArray[np.uint8], place: Place) -> tuple[int, int, int]:
-    """Stream of the packet at hand, first byte of its payload, and the byte behind it."""
-    stream, size = tables.PACKET_HEADER.unpack_from(data.data, place.position)
-    start = place.position + tables.PACKET_HEADER.size
+def _packet_at(data: npt.NDArray[np.uint8], position: int) -> tuple[int, int, int]:
+    """Stream of the packet at `position`, first byte of its payload, and the byte behind it."""
+    stream, size = tables.PACKET_HEADER.unpack_from(data.data, position)
+    start = position + tables.PACKET_HEADER.size
     return stream, start, start + size
 
 

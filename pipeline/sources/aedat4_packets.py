@@ -12,28 +12,20 @@ import numpy.typing as npt
 from numba import njit
 
 from pipeline.schema.events import SensorSize
+from pipeline.sources.aedat4_records import EVENT_BYTES, decode_records
 from pipeline.sources.little_endian import load16, load32, load_signed32
 from pipeline.sources.lz4_frame import DAMAGED, NOT_PLAIN, SLACK_BYTES, bound, unpack_frame
-from pipeline.sources.ordering import (
-    FELL,
-    HELD,
-    IMPOSSIBLE,
-    LEAP_US,
-    NO_RESET,
-    DecodeState,
-    move_to,
-    order,
-    signed,
-)
+from pipeline.sources.ordering import DecodeState
 
 HEADER_BYTES = 8
-EVENT_BYTES = 16
 # Enough of a packet to tell it from the data table.
 HEAD_BYTES = 12
 NONE, LZ4, ZSTD = 0, 1, 2
 ANY_STREAM, NO_STREAM = -1, -2
 # Larger than any packet that cameras or writers make (1 MiB and below), small enough that a forged one cannot fill the memory.
 MAX_UNPACKED_BYTES = 1 << 27
+# The same for what a small packet may unpack to.
+_MAX_FRAME_BYTES = 1 << 25
 # Why walking stopped: more bytes are needed, no room for more events, more room needed to unpack, a packet that the caller must
 # unpack or keep, or something that is no packet.
 NEED, FULL, GROW, ASK, STOP = 0, 1, 2, 3, 4
@@ -45,11 +37,6 @@ _HEAD_OF_EVENTS = 16
 
 _EVTS, _TRIG, _FTAB = 0x53545645, 0x47495254, 0x42415446
 _LZ4_MAGIC, _ZSTD_MAGIC = 0x184D2204, 0xFD2FB528
-# Events checked and converted in one go; one that needs care sends them all through the careful loop.
-_CHUNK = 512
-# The bits of x, y (16 each) and ON (8) in a record's second word, and those that they borrow from when they are too large.
-_FIELDS = (1 << 40) - 1
-_BORROWS = 1 << 16 | 1 << 32 | 1 << 40
 
 
 class Rules(NamedTuple):
@@ -76,80 +63,6 @@ class Place(NamedTuple):
     n_unpacked: int = 0
     n_damaged: int = 0
     n_damaged_bytes: int = 0
-
-
-@njit(cache=True, nogil=True)
-def _convert(
-    records: npt.NDArray[np.uint64], words: npt.NDArray[np.uint64], sensor_size: SensorSize, shift_us: int, last_us: int
-) -> bool:
-    """Write all records as events, and say whether that was right: all lie inside the sensor, and time never falls or leaps.
-
-    Without a branch, so that the compiler works on many events at once; where it was wrong, the careful loop begins again.
-    """
-    if sensor_size.width == 0 or sensor_size.height == 0:
-        return False
-    # x, y and ON are subtracted from their largest values in one go; a field that was too large borrows from the next one
-    largest = (sensor_size.width - 1) | (sensor_size.height - 1) << 16 | 1 << 32
-    previous = last_us
-    borrowed = steps = 0
-    for i in range(records.size // 2):
-        t = signed(records[2 * i]) + shift_us
-        word = signed(records[2 * i + 1]) & _FIELDS
-        borrowed |= largest ^ word ^ (largest - word)
-        steps |= t - previous
-        previous = t
-        words[2 * i] = word
-        words[2 * i + 1] = t
-    return borrowed & _BORROWS == 0 and 0 <= steps < LEAP_US
-
-
-@njit(cache=True, nogil=True)
-def _decode_with_care(
-    records: npt.NDArray[np.uint64], words: npt.NDArray[np.uint64], sensor_size: SensorSize, state: DecodeState
-) -> tuple[int, DecodeState]:
-    """Any records, one by one; gives how many were written to `words`."""
-    last, shift, n_backward, n_jumps, n_outside, n_impossible = state
-    width, height = sensor_size
-    n = 0
-    for i in range(records.size // 2):
-        word = signed(records[2 * i + 1])
-        x, y = word & 0xFFFF, (word >> 16) & 0xFFFF
-        if x >= width or y >= height:
-            n_outside += 1
-            continue
-        raw = signed(records[2 * i])
-        t = raw + shift
-        if not last <= t <= last + LEAP_US:
-            t, shift, verdict = order(raw, last, shift, NO_RESET)
-            n_backward += verdict == HELD
-            n_jumps += verdict == FELL
-            n_impossible += verdict == IMPOSSIBLE
-            if verdict == IMPOSSIBLE:
-                continue
-        last = t
-        on = 1 if word & 0xFF00000000 else 0
-        words[2 * n] = x | (y << 16) | (on << 32)
-        words[2 * n + 1] = t
-        n += 1
-    return n, DecodeState(last, shift, n_backward, n_jumps, n_outside, n_impossible)
-
-
-@njit(cache=True, nogil=True)
-def _decode_events(
-    records: npt.NDArray[np.uint64], words: npt.NDArray[np.uint64], sensor_size: SensorSize, state: DecodeState
-) -> tuple[int, DecodeState]:
-    """Records, uint64 (2 n,), to events in `words`, uint64 (2 n,) or more; gives how many there were."""
-    n = 0
-    for start in range(0, records.size, 2 * _CHUNK):
-        chunk = records[start : start + 2 * _CHUNK]
-        room = words[2 * n :]
-        if _convert(chunk, room, sensor_size, state.shift_us, state.last_us):
-            n += chunk.size // 2
-            state = move_to(signed(words[2 * n - 1]), state)
-        else:
-            n_new, state = _decode_with_care(chunk, room, sensor_size, state)
-            n += n_new
-    return n, state
 
 
 @njit(cache=True, nogil=True)
@@ -206,20 +119,20 @@ def _delivered(place: Place, n: int) -> Place:
 
 
 @njit(cache=True, nogil=True)
-def with_unpacked(place: Place, n_unpacked: int) -> Place:
+def _with_unpacked(place: Place, n_unpacked: int) -> Place:
     """The packet at hand, unpacked to so many bytes."""
     return Place(place.position, place.n_done, 0, 0, 0, n_unpacked, place.n_damaged, place.n_damaged_bytes)
 
 
 @njit(cache=True, nogil=True)
-def step_over(data: npt.NDArray[np.uint8], place: Place) -> Place:
+def _step_over(data: npt.NDArray[np.uint8], place: Place) -> Place:
     """The place behind the packet at hand, perhaps behind all that is in `data`."""
     position = place.position + HEADER_BYTES + load32(data, place.position + 4)
     return Place(position, 0, 0, 0, 0, 0, place.n_damaged, place.n_damaged_bytes)
 
 
 @njit(cache=True, nogil=True)
-def leave_out(data: npt.NDArray[np.uint8], place: Place) -> Place:
+def _leave_out(data: npt.NDArray[np.uint8], place: Place) -> Place:
     """The place behind the packet at hand, which is damaged."""
     n_bytes = HEADER_BYTES + load32(data, place.position + 4)
     return Place(place.position + n_bytes, 0, 0, 0, 0, 0, place.n_damaged + 1, place.n_damaged_bytes + n_bytes)
@@ -237,14 +150,14 @@ def _open_buffer(
     if kind == _TRIG and rules.stream == ANY_STREAM:
         return ASK, place
     if kind != _EVTS:
-        return _GO_ON, step_over(data, place)
+        return _GO_ON, _step_over(data, place)
     at, n = _find_records(buffer, span, min(end, buffer.size))
     if n == _UNSEEN:
         return NEED, place
     if n == DAMAGED:
-        return _GO_ON, leave_out(data, place)
+        return _GO_ON, _leave_out(data, place)
     if n == 0:
-        return _GO_ON, step_over(data, place)
+        return _GO_ON, _step_over(data, place)
     return _GO_ON, _opened(data, place, at, n)
 
 
@@ -270,9 +183,9 @@ def _open_packet(
         return STOP, place
     is_other = stream == rules.trigger_stream
     if stream != rules.stream and rules.stream != ANY_STREAM and not is_other:
-        return _GO_ON, step_over(data, place)
+        return _GO_ON, _step_over(data, place)
     if size > MAX_UNPACKED_BYTES:
-        return _GO_ON, leave_out(data, place)
+        return _GO_ON, _leave_out(data, place)
     # records that are not packed may be delivered as they come
     if rules.method == NONE and not is_other:
         return _open_buffer(data, data, (start, end), rules, place)
@@ -290,16 +203,16 @@ def _unpack(
     n_bytes = bound(data, span[0], span[1])
     if n_bytes == NOT_PLAIN:
         return ASK, place
-    if n_bytes == DAMAGED or n_bytes > MAX_UNPACKED_BYTES:
-        return _GO_ON, leave_out(data, place)
+    if n_bytes == DAMAGED or n_bytes > _MAX_FRAME_BYTES:
+        return _GO_ON, _leave_out(data, place)
     if n_bytes + SLACK_BYTES > scratch.size:
         return GROW, place
     n_unpacked = unpack_frame(data, span[0], scratch)
     if n_unpacked == DAMAGED:
-        return _GO_ON, leave_out(data, place)
+        return _GO_ON, _leave_out(data, place)
     if n_unpacked == 0:
-        return _GO_ON, step_over(data, place)
-    return _GO_ON, with_unpacked(place, n_unpacked)
+        return _GO_ON, _step_over(data, place)
+    return _GO_ON, _with_unpacked(place, n_unpacked)
 
 
 @njit(cache=True, nogil=True)
@@ -320,7 +233,7 @@ def _walk(
             source = scratch if place.n_unpacked > 0 else data
             n_now = min(place.n_left, words.size // 2 - n, (source.size - place.at) // EVENT_BYTES)
             records = source[place.at : place.at + n_now * EVENT_BYTES].view(np.uint64)
-            n_new, state = _decode_events(records, words[2 * n :], rules.sensor_size, state)
+            n_new, state = decode_records(records, words[2 * n :], rules.sensor_size, state)
             n += n_new
             place = _delivered(place, n_now)
             if place.n_left > 0:
@@ -348,18 +261,39 @@ def walk(
     to hand over as thousands of events.
     """
     rules = Rules(numbers[0], numbers[1], numbers[2], SensorSize(numbers[3], numbers[4]))
-    place = Place(numbers[5], numbers[6], numbers[7], numbers[8], numbers[9], numbers[10], numbers[11], numbers[12])
+    place = _place_in(numbers)
     state = DecodeState(numbers[13], numbers[14], numbers[15], numbers[16], numbers[17], numbers[18])
     n, verdict, place, state = _walk(data, scratch, words, rules, n_left, place, state)
     needed_from = place.position
     if verdict == NEED:
         needed_from = place.at if place.n_left > 0 else place.position
         place = _moved_back(place, needed_from)
-    for i in range(8):
-        numbers[5 + i] = place[i]
+    _put_place(place, numbers)
     for i in range(6):
         numbers[13 + i] = state[i]
     return n, verdict, needed_from
+
+
+@njit(cache=True, nogil=True)
+def resume(data: npt.NDArray[np.uint8], n_unpacked: int, numbers: npt.NDArray[np.int64]) -> None:
+    """Go on after `ASK`: the packet at hand is unpacked to so many bytes, or to be stepped over (0), or `DAMAGED`."""
+    place = _place_in(numbers)
+    if n_unpacked > 0:
+        place = _with_unpacked(place, n_unpacked)
+    else:
+        place = _leave_out(data, place) if n_unpacked == DAMAGED else _step_over(data, place)
+    _put_place(place, numbers)
+
+
+@njit(cache=True, nogil=True)
+def _place_in(numbers: npt.NDArray[np.int64]) -> Place:
+    return Place(numbers[5], numbers[6], numbers[7], numbers[8], numbers[9], numbers[10], numbers[11], numbers[12])
+
+
+@njit(cache=True, nogil=True)
+def _put_place(place: Place, numbers: npt.NDArray[np.int64]) -> None:
+    for i in range(8):
+        numbers[5 + i] = place[i]
 
 
 @njit(cache=True, nogil=True)
@@ -379,13 +313,14 @@ class Walk:
         self.numbers: npt.NDArray[np.int64] = np.array([*rules[:3], *rules.sensor_size, *place, *state], dtype=np.int64)
 
     @property
+    def position(self) -> int:
+        """Where the packet at hand begins."""
+        return int(self.numbers[5])
+
+    @property
     def place(self) -> Place:
         """Where reading stands."""
         return Place._make(self.numbers[5:13].tolist())
-
-    @place.setter
-    def place(self, place: Place) -> None:
-        self.numbers[5:13] = place
 
     @property
     def state(self) -> DecodeState:

@@ -36,6 +36,34 @@ def pack(content: bytes, method: Method) -> bytes:
     return content
 
 
+class ZstdUnpacker:
+    """Unpacks Zstandard frames that tell their size, with what the library set up for the first; not for several threads."""
+
+    def __init__(self) -> None:
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_UNPACKED_BYTES)
+
+    def size_of(self, payload: memoryview) -> int:
+        """Bytes that a frame says it unpacks to; 0 if it does not say, InputError if that is beyond all bounds."""
+        try:
+            claimed: int = zstandard.frame_content_size(payload)
+        except zstandard.ZstdError as error:
+            raise InputError(f"a zstd packet of {len(payload)} bytes is damaged: {error}") from None
+        if claimed > MAX_UNPACKED_BYTES:
+            raise InputError(f"a packet claims to unpack to {claimed} bytes; it is damaged")
+        return max(claimed, 0)
+
+    def unpack_into(self, payload: memoryview, room: memoryview) -> int:
+        """Unpack a frame to the beginning of `room`, one byte more than it claims; InputError if it is not so many."""
+        try:
+            with self._decompressor.stream_reader(payload) as reader:
+                n: int = reader.readinto(room)
+        except zstandard.ZstdError as error:
+            raise InputError(f"a zstd packet of {len(payload)} bytes is damaged: {error}") from None
+        if n != len(room) - 1:
+            raise InputError(f"a packet claims to unpack to {len(room) - 1} bytes, but {n} came out; it is damaged")
+        return n
+
+
 def _unpack_lz4(payload: bytes, limit: int) -> bytes:
     """In steps, because the library allocates what it is told to, and frames may lie about their size."""
     with lz4.frame.LZ4FrameDecompressor() as decompressor:

@@ -1,8 +1,8 @@
 """EVT2, the 32-bit words of Prophesee cameras. Knows no file header.
 
 Little-endian words, type in bits 31-28: 0 and 1 are OFF and ON events {time low 27-22, x 21-11, y 10-0}, 8 is TIME_HIGH {27-0},
-0xA an external trigger {time low 27-22, id 12-8, value 0}; t = TIME_HIGH * 64 + time low, in us. All other words (IMU, monitor
-words and what continues them) are stepped over.
+0xA an external trigger {time low 27-22, id 12-8, value 0}; t = TIME_HIGH * 64 + time low, in us. 0xE is a word of the camera's
+monitor {subtype 15-0}, 0xF what continues it {count 21-0}. All other words (IMU) are stepped over.
 """
 
 from typing import NamedTuple
@@ -12,10 +12,12 @@ import numpy.typing as npt
 from numba import njit
 
 from pipeline.schema.events import SensorSize
+from pipeline.sources.monitor import CONTINUATION, START
 from pipeline.sources.ordering import LEAP_US, DecodeState, move_to, signed
-from pipeline.sources.words import SLACK, WordDecoder, Yield, place, place_trigger, settle
+from pipeline.sources.words import SLACK, WordDecoder, Yield, lose_trigger, place, place_aside, place_trigger, settle
 
-OFF, ON, TIME_HIGH, TRIGGER = 0x0, 0x1, 0x8, 0xA
+OFF, ON, TIME_HIGH, TRIGGER, IMU, OTHER, CONTINUED = 0x0, 0x1, 0x8, 0xA, 0xD, 0xE, 0xF
+SUBTYPE_MASK, COUNT_MASK = (1 << 16) - 1, (1 << 22) - 1
 LOW_BITS = 6
 TIME_HIGH_MASK = (1 << 28) - 1
 TURN_US = 1 << 34
@@ -121,6 +123,11 @@ def _decode(
             n = signed(place(out, np.uint64(2 * n), np.uint64(inside), np.uint64(pixel), np.uint64(state.last_us))) >> 1
         elif kind == TRIGGER and clock.high >= 0:
             n_triggers = place_trigger(triggers, n_triggers, t, ((word >> 8) & 0x1F, word & 1), state)
+        elif kind == TRIGGER:
+            n_triggers = lose_trigger(triggers, n_triggers)
+        elif kind >= IMU:  # the words that continue an IMU word are none of the monitor's
+            number, what = (word & COUNT_MASK, CONTINUATION) if kind == CONTINUED else (word & SUBTYPE_MASK, START)
+            n_triggers = place_aside(triggers, n_triggers, number * (kind != IMU), what)
     return Yield(at, n, n_triggers, n_unplaced), clock, state
 
 

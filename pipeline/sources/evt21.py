@@ -1,7 +1,8 @@
 """EVT2.1, the 64-bit words of Prophesee cameras: EVT2 with 32 pixels to a word. Knows no file header.
 
 The upper half of a word is laid out as an EVT2 word; the lower half of an event word says which pixels right of x had an event
-(bit k: x + k). Both halves are little-endian; the lower one comes first, or ("legacy") the upper one.
+(bit k: x + k), that of a monitor word holds its count (21-0). Both halves are little-endian; the lower one comes first, or
+("legacy") the upper one.
 """
 
 import numpy as np
@@ -9,9 +10,32 @@ import numpy.typing as npt
 from numba import njit
 
 from pipeline.schema.events import SensorSize
-from pipeline.sources.evt2 import LOW_BITS, ON, TIME_HIGH, TIME_HIGH_MASK, TRIGGER, TURN_STEPS, Clock, tick
+from pipeline.sources.evt2 import (
+    COUNT_MASK,
+    LOW_BITS,
+    ON,
+    OTHER,
+    SUBTYPE_MASK,
+    TIME_HIGH,
+    TIME_HIGH_MASK,
+    TRIGGER,
+    TURN_STEPS,
+    Clock,
+    tick,
+)
+from pipeline.sources.monitor import CONTINUATION, START
 from pipeline.sources.ordering import DecodeState, signed
-from pipeline.sources.words import SLACK, WordDecoder, Yield, count_bits, place, place_trigger, settle
+from pipeline.sources.words import (
+    SLACK,
+    WordDecoder,
+    Yield,
+    count_bits,
+    lose_trigger,
+    place,
+    place_aside,
+    place_trigger,
+    settle,
+)
 
 # OFF, ON, TIME_HIGH, trigger, other, continued.
 _KNOWN_TYPES = (0x0, 0x1, 0x8, 0xA, 0xE, 0xF)
@@ -28,7 +52,7 @@ def _decode(
 ) -> tuple[Yield, Clock, DecodeState]:
     """Words to events (`out`, flat, two slots each) and triggers, until the words end or room is short; as in EVT2."""
     at = n = n_triggers = n_unplaced = 0
-    while at < words.size and n + SLACK <= out.size // 2 and n_triggers < triggers.shape[0]:
+    while at < words.size and n + SLACK <= out.size // 2 and n_triggers + 1 < triggers.shape[0]:
         word, mask = signed(words[at] >> np.uint64(32)), signed(words[at] & np.uint64(0xFFFFFFFF))
         at += 1
         kind = word >> 28
@@ -43,6 +67,11 @@ def _decode(
             n = signed(place(out, np.uint64(2 * n), np.uint64(mask), np.uint64(pixel), np.uint64(state.last_us))) >> 1
         elif kind == TRIGGER and clock.high >= 0:
             n_triggers = place_trigger(triggers, n_triggers, t, ((word >> 8) & 0x1F, word & 1), state)
+        elif kind == TRIGGER:
+            n_triggers = lose_trigger(triggers, n_triggers)
+        elif kind == OTHER:
+            n_triggers = place_aside(triggers, n_triggers, word & SUBTYPE_MASK, START)
+            n_triggers = place_aside(triggers, n_triggers, mask & COUNT_MASK, CONTINUATION)
     return Yield(at, n, n_triggers, n_unplaced), clock, state
 
 

@@ -2,8 +2,9 @@
 
 Little-endian words, type in bits 15-12: 0 row {y 10-0}, 2 one event {ON 11, x 10-0}, 3 start of a vector {ON 11, x 10-0},
 4 and 5 the next 12 or 8 pixels of the vector (bit k: x + k), 6 TIME_LOW and 8 TIME_HIGH {11-0}, 0xA trigger {id 11-8, value 0};
-t = TIME_HIGH * 4096 + TIME_LOW, in us. Every other word is stepped over, one at a time: cameras cut groups of words short, so
-that no word may be taken for granted.
+t = TIME_HIGH * 4096 + TIME_LOW, in us. 0xE is a word of the camera's monitor {subtype 11-0}, 0xF and 7 continue it {count 11-0,
+3-0}. Every other word is stepped over, one at a time: cameras cut groups of words short, so that no word may be taken for
+granted.
 """
 
 from typing import NamedTuple
@@ -13,10 +14,23 @@ import numpy.typing as npt
 from numba import njit
 
 from pipeline.schema.events import SensorSize
+from pipeline.sources.monitor import CONTINUATION, START
 from pipeline.sources.ordering import LEAP_US, DecodeState, move_to, signed
-from pipeline.sources.words import PIXELS, SLACK, WordDecoder, Yield, count_bits, place, place_trigger, settle
+from pipeline.sources.words import (
+    PIXELS,
+    SLACK,
+    WordDecoder,
+    Yield,
+    count_bits,
+    lose_trigger,
+    place,
+    place_aside,
+    place_trigger,
+    settle,
+)
 
 ADDR_Y, ADDR_X, VECT_BASE_X, VECT_12, VECT_8, TIME_LOW, TIME_HIGH, TRIGGER = 0x0, 0x2, 0x3, 0x4, 0x5, 0x6, 0x8, 0xA
+CONTINUED_4, IMU, OTHER, CONTINUED_12 = 0x7, 0xD, 0xE, 0xF
 LOW_BITS = 12
 # TIME_HIGH has 12 bits. A fall by half of them is a turn, whatever the values: data may have been lost around it.
 _HALF_TURN_STEPS = 1 << 11
@@ -90,6 +104,19 @@ def _pixels(kind: int, value: int, cursor: Cursor) -> tuple[int, int, int, Curso
 def _time(cursor: Cursor) -> int:
     """Time of the file (us); only of use once `high` is known."""
     return cursor.turned_us + (cursor.high << LOW_BITS) + cursor.low
+
+
+@njit(cache=True, nogil=True)
+def _set_aside(out: npt.NDArray[np.int64], n: int, word: int, cursor: Cursor, state: DecodeState) -> int:
+    """Write a trigger or a word for the monitor into slot `n` of `out`, int64 (n, 2), and give the slot after it."""
+    kind, value = word >> 12, word & 0xFFF
+    if kind == TRIGGER and cursor.high >= 0:
+        return place_trigger(out, n, _time(cursor), (value >> 8, value & 1), state)
+    if kind == TRIGGER:
+        return lose_trigger(out, n)
+    if kind in (CONTINUED_12, CONTINUED_4):
+        return place_aside(out, n, value if kind == CONTINUED_12 else value & 0xF, CONTINUATION)
+    return place_aside(out, n, value if kind == OTHER else 0, START)  # the words that continue an IMU word are none of its
 
 
 @njit(cache=True, nogil=True)
@@ -206,8 +233,9 @@ def _decode(
         word = signed(np.uint64(words[at]))
         at += 1
         kind, value = word >> 12, word & 0xFFF
-        if kind == TRIGGER and cursor.high >= 0:
-            n_triggers = place_trigger(triggers, n_triggers, _time(cursor), (value >> 8, value & 1), state)
+        if kind in (TRIGGER, CONTINUED_4) or kind >= IMU:
+            n_triggers = _set_aside(triggers, n_triggers, word, cursor, state)
+            continue
         if kind not in (ADDR_X, VECT_12, VECT_8):
             cursor = _follow(kind, value, cursor)
             continue
@@ -225,6 +253,7 @@ class Evt3Decoder(WordDecoder):
     """EVT3 blocks to events and triggers."""
 
     word_bytes = 2
+    _n_monitor_parts = 3
     block_bytes = 1 << 17
 
     def __init__(self) -> None:

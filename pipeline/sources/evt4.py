@@ -3,7 +3,8 @@
 Little-endian words, type in bits 31-28: 0xA and 0xB are OFF and ON events {time low 27-22, x 21-11, y 10-0}; 0xC and 0xD are
 vectors with the same fields, and one whole word behind them says which pixels had an event (bit k: x + k) and has no type of
 its own; 0xE is TIME_HIGH {27-0}, 0x9 an external trigger {time low 27-22, id 12-8, value 0}; t = TIME_HIGH * 64 + time low, in
-us. All other words (monitor words 6 and 7, padding 0xF) are stepped over.
+us. 6 is a word of the camera's monitor {subtype 15-0}, 7 what continues it {count 21-0}. All other words (padding 0xF) are
+stepped over.
 """
 
 from typing import NamedTuple
@@ -13,11 +14,22 @@ import numpy.typing as npt
 from numba import njit
 
 from pipeline.schema.events import SensorSize
-from pipeline.sources.evt2 import LOW_BITS, TIME_HIGH_MASK, tick
+from pipeline.sources.evt2 import COUNT_MASK, LOW_BITS, SUBTYPE_MASK, TIME_HIGH_MASK, tick
+from pipeline.sources.monitor import CONTINUATION, START
 from pipeline.sources.ordering import DecodeState, signed
-from pipeline.sources.words import SLACK, WordDecoder, Yield, count_bits, place, place_trigger, settle
+from pipeline.sources.words import (
+    SLACK,
+    WordDecoder,
+    Yield,
+    count_bits,
+    lose_trigger,
+    place,
+    place_aside,
+    place_trigger,
+    settle,
+)
 
-TRIGGER, OFF, ON, VECTOR_OFF, VECTOR_ON, TIME_HIGH = 0x9, 0xA, 0xB, 0xC, 0xD, 0xE
+OTHER, CONTINUED, TRIGGER, OFF, ON, VECTOR_OFF, VECTOR_ON, TIME_HIGH = 0x6, 0x7, 0x9, 0xA, 0xB, 0xC, 0xD, 0xE
 # A fall of TIME_HIGH by half of its range is a turn.
 _TURN_STEPS = 1 << 27
 
@@ -59,14 +71,20 @@ def _decode(
         word, mask, cursor = _event(signed(np.uint64(words[at])), cursor)
         at += 1
         t = cursor.turned_us + (cursor.high << LOW_BITS) + ((word >> 22) & 0x3F)
-        if cursor.high < 0:
+        kind = word >> 28
+        if mask and cursor.high < 0:
             n_unplaced += count_bits(mask)
         elif mask:
             pixel = (word >> 11) & 0x7FF | (word & 0x7FF) << 16 | ((word >> 28) & 1) << 32
             inside, state = settle(pixel, mask, t, sensor_size, state)
             n = signed(place(out, np.uint64(2 * n), np.uint64(inside), np.uint64(pixel), np.uint64(state.last_us))) >> 1
-        elif word >> 28 == TRIGGER:
+        elif kind == TRIGGER and cursor.high >= 0:
             n_triggers = place_trigger(triggers, n_triggers, t, ((word >> 8) & 0x1F, word & 1), state)
+        elif kind == TRIGGER:
+            n_triggers = lose_trigger(triggers, n_triggers)
+        elif kind in (OTHER, CONTINUED):
+            number, what = (word & COUNT_MASK, CONTINUATION) if kind == CONTINUED else (word & SUBTYPE_MASK, START)
+            n_triggers = place_aside(triggers, n_triggers, number, what)
     return Yield(at, n, n_triggers, n_unplaced), cursor, state
 
 

@@ -17,8 +17,9 @@ from pipeline.sources.base import ReadReport, SourceInfo
 from pipeline.sources.index import Bookmark, Index, cut_to_span
 from pipeline.sources.ordering import DecodeState, describe
 
-# One read: large enough that a decoder's loop outweighs the call, small enough to stay in the second-level cache.
-BLOCK_BYTES = 1 << 20
+# One read: large enough that a decoder's loop outweighs the call, small enough to stay, with the events made of it, in the
+# second-level cache.
+BLOCK_BYTES = 1 << 18
 
 HEADER_ONLY = "header only: no events"
 

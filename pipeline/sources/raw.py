@@ -81,8 +81,8 @@ class RawSource(FileSource):
             yield events
             position += n_read
             self._mark(position, *decoder.cursor)
-        if decoder.n_unplaced:
-            self._note(f"{decoder.n_unplaced} events before the first words that tell time and place dropped")
+        for sentence in decoder.describe():
+            self._note(sentence)
         if self.n_bytes - self._data_start < decoder.word_bytes:
             self._note_header_only()
         if n_ragged:

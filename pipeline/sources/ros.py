@@ -215,8 +215,7 @@ class Decoder:
             yield f"{self._n_damaged} messages are damaged and left out"
         for encoding, n in self._n_foreign.items():
             yield f"{n} messages in the encoding {encoding!r} left out; {_WAY_OUT}"
-        if self._evt3.n_unplaced:
-            yield f"{self._evt3.n_unplaced} events before the first words that tell time and place dropped"
+        yield from self._evt3.describe()
 
     def _count(self, message: EventMessage) -> None:
         """Find gaps in the numbers of messages; a fall means that the recorder began anew."""

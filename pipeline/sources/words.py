@@ -14,6 +14,7 @@ from numba import njit
 from numba.extending import intrinsic
 
 from pipeline.schema.events import TRIGGER_DTYPE, Events, SensorSize, Triggers, empty_triggers
+from pipeline.sources.monitor import ASIDE, LOST_TRIGGER, Monitor
 from pipeline.sources.ordering import DISORDER_US, FELL, HELD, IMPOSSIBLE, NO_RESET, DecodeState, allocate, order
 
 # Decoders write a trigger as two 64-bit words, t and id | p << 16.
@@ -124,6 +125,20 @@ def place_trigger(out: npt.NDArray[np.int64], n: int, t: int, edge: tuple[int, i
     return n + 1
 
 
+@njit(cache=True, nogil=True)
+def place_aside(out: npt.NDArray[np.int64], n: int, number: int, what: int) -> int:
+    """Write a word for the monitor where triggers go, slot `n` of `out`, int64 (n, 2), and give the slot after it."""
+    out[n, 0] = number
+    out[n, 1] = ASIDE | (what << 16)
+    return n + 1
+
+
+@njit(cache=True, nogil=True)
+def lose_trigger(out: npt.NDArray[np.int64], n: int) -> int:
+    """Count a trigger that came before the first word that tells time, in slot `n` of `out`, and give the slot after it."""
+    return place_aside(out, n, 0, LOST_TRIGGER)
+
+
 class WordDecoder:
     """Blocks of whole words to events; keeps what words leave for those that follow between blocks.
 
@@ -134,12 +149,15 @@ class WordDecoder:
 
     word_bytes: ClassVar[int]
     block_bytes: ClassVar[int]
+    # words that a count of the camera's monitor takes
+    _n_monitor_parts: ClassVar[int] = 1
 
     def __init__(self, kernel: Callable[..., tuple[Yield, Any, DecodeState]], cursor: Any, word_type: str) -> None:
         self._kernel = kernel
         self._word_type = word_type
         self._triggers: list[Triggers] = []
         self._n_expected = 0
+        self._monitor = Monitor(self._n_monitor_parts)
         self.cursor = cursor
         self.n_unplaced = 0
 
@@ -161,7 +179,7 @@ class WordDecoder:
             self.n_unplaced += done.n_unplaced
             pieces.append(events[: done.n_events])
             if done.n_triggers:
-                self._triggers.append(triggers[: done.n_triggers])
+                self._sort(triggers[: done.n_triggers])
         n_events = sum(piece.size for piece in pieces)
         self._n_expected = n_events * 5 // 4 if n_events > words.size else 0
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces), state
@@ -170,6 +188,19 @@ class WordDecoder:
         """The triggers met since the last call."""
         taken, self._triggers = self._triggers, []
         return np.concatenate(taken) if taken else empty_triggers()
+
+    def describe(self) -> list[str]:
+        """Sentences for people about what was dropped, here or in the camera; none when nothing was."""
+        lost = [f"{self.n_unplaced} events before the first words that tell time and place dropped"] if self.n_unplaced else []
+        return lost + self._monitor.describe()
+
+    def _sort(self, triggers: Triggers) -> None:
+        """Keep the triggers, and give the monitor the words among them that are its own."""
+        is_aside = triggers["id"] < 0
+        if is_aside.any():
+            self._monitor.take(triggers[is_aside])
+            triggers = triggers[~is_aside]
+        self._triggers.append(triggers)
 
     def _room(self, n_words: int) -> int:
         """Events to make room for: one a word, or the whole multiple of it that a block like the last one needs.

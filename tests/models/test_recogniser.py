@@ -79,7 +79,7 @@ def test_prediction_carries_counted_operations_and_a_raster_of_its_layers() -> N
     recogniser, _ = _recogniser("running")
     prediction = recogniser.step(_frames(1)[0])
     assert prediction.sops > 0
-    assert prediction.macs == 2 * 2 * 9 * 16 * 16
+    assert prediction.macs == 2 * 2 * 9 * 16 * 16 + 16 * 3  # first layer, and the head on means
     assert prediction.energy_uj == pytest.approx((0.9 * prediction.sops + 4.6 * prediction.macs) / 1e6)
     assert prediction.raster.shape == (sum(layer.n_rows for layer in prediction.layers),)
     assert set(np.unique(prediction.raster)) <= {0, 1}

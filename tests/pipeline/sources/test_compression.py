@@ -5,7 +5,7 @@ import pytest
 import zstandard
 
 from pipeline.schema.errors import InputError
-from pipeline.sources.compression import Method, pack, unpack
+from pipeline.sources.compression import Method, ZstdUnpacker, pack, unpack
 
 
 @pytest.mark.parametrize("method", ["none", "lz4", "zstd"])
@@ -39,3 +39,24 @@ def test_lz4_frame_with_dependent_blocks_and_checksums_is_read() -> None:
     content = bytes(range(256)) * 4096
     frame = lz4.frame.compress(content, block_linked=True, content_checksum=True, block_checksum=True)
     assert unpack(frame, "lz4") == content
+
+
+def test_zstd_frames_are_unpacked_one_after_the_other_into_one_room() -> None:
+    unpacker = ZstdUnpacker()
+    room = bytearray(1 << 12)
+    for content in (b"one" * 500, b"two"):
+        frame = memoryview(pack(content, "zstd"))
+        assert unpacker.size_of(frame) == len(content)
+        n = unpacker.unpack_into(frame, memoryview(room)[: len(content) + 1])
+        assert bytes(room[:n]) == content
+
+
+def test_zstd_frame_that_ends_early_is_refused_and_the_next_one_is_read() -> None:
+    unpacker = ZstdUnpacker()
+    frame = memoryview(pack(bytes(range(256)) * 8, "zstd"))
+    room = memoryview(bytearray(2049))
+    with pytest.raises(InputError):
+        unpacker.unpack_into(frame[:-3], room)
+    with pytest.raises(InputError, match="claims to unpack to 99 bytes"):
+        unpacker.unpack_into(frame, room[:100])
+    assert unpacker.unpack_into(frame, room) == 2048

@@ -18,7 +18,7 @@ from pipeline.sources.registry import open_recording
 HEADER = b"% evt 3.0\n% format EVT3;height=24;width=64\n% end\n"
 TURN = 1 << 24
 # monitor groups, whole and cut short; IMU; reserved types; padding of some cameras
-OTHERS = [0xE014, 0xF123, 0xF456, 0x7001, 0xE016, 0xF000, 0xF001, 0xD000, 0x1FFF, 0x9999, 0xBABE, 0xC000]
+OTHERS = [0xE014, 0xF123, 0xF456, 0x7001, 0xE019, 0xF000, 0xF001, 0xD000, 0x1FFF, 0x9999, 0xBABE, 0xC000]
 
 
 def at(t: int) -> list[int]:
