@@ -129,6 +129,12 @@ def _one_seed(experiment: Experiment, train: ClipSet, test: ClipSet, seed: int) 
     }
 
 
+def _plain(binning: Binning) -> dict[str, Any]:
+    """The numbers of a binning, without how recordings are opened."""
+    values = {field.name: getattr(binning, field.name) for field in dataclasses.fields(binning)}
+    return {name: value for name, value in values.items() if not callable(value)}
+
+
 def run(name: str, experiment: Experiment, data: Path, seeds: list[int], command: str) -> dict[str, Any]:
     """Train and judge one set with each seed; the whole result as plain values. `command` is what the user typed."""
     train, test = experiment.load(data, experiment.binning)
@@ -141,7 +147,7 @@ def run(name: str, experiment: Experiment, data: Path, seeds: list[int], command
         "n_train": len(train),
         "n_test": len(test),
         "split": {"holdout": HOLDOUT, "split_seed": SPLIT_SEED} if name != "objects" else "by session",
-        "network": {"name": experiment.network, **experiment.settings, **dataclasses.asdict(experiment.binning)},
+        "network": {"name": experiment.network, **experiment.settings, **_plain(experiment.binning)},
         "accuracy_mean": statistics.mean(accuracies),
         "accuracy_spread": max(accuracies) - min(accuracies),
         "linear_same_split": linear,
