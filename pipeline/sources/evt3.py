@@ -233,10 +233,9 @@ def _decode(
         word = signed(np.uint64(words[at]))
         at += 1
         kind, value = word >> 12, word & 0xFFF
-        if kind in (TRIGGER, CONTINUED_4) or kind >= IMU:
-            n_triggers = _set_aside(triggers, n_triggers, word, cursor, state)
-            continue
         if kind not in (ADDR_X, VECT_12, VECT_8):
+            if kind in (TRIGGER, CONTINUED_4) or kind >= IMU:
+                n_triggers = _set_aside(triggers, n_triggers, word, cursor, state)
             cursor = _follow(kind, value, cursor)
             continue
         x, p, mask, cursor = _pixels(kind, value, cursor)
