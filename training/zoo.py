@@ -1,8 +1,9 @@
 """Each network of the zoo, small, on real events: `python -m training.zoo NETWORK --data FOLDER`.
 
 One recipe for all of them: Poker-DVS with three seeds, N-MNIST with one, last epoch, the splits and the linear yardstick of
-`training/real_sets.py`. It was changed once, after Spikformer's first run had visibly not learnt N-MNIST to the end; that run
-is kept and listed. Writes benchmarks/results/zoo_NETWORK.json; docs/results.md has the table.
+`training/real_sets.py`. It was changed twice: after Spikformer's first run had visibly not learnt N-MNIST to the end, and for
+the networks that had not learnt Poker-DVS after 40 epochs; what was scored before is kept and listed. Writes
+benchmarks/results/zoo_NETWORK.json; docs/results.md has the table.
 """
 
 import argparse
@@ -34,13 +35,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 SEEDS = {"poker": [0, 1, 2], "nmnist": [0]}
 _EPOCHS = {"poker": 40, "nmnist": 20}
+# These three had visibly not learnt Poker-DVS after 40 epochs: 69 to 94 % of the last batches they were trained on. Longer
+# runs with a fifth of the training clips set aside mended that; 100 is what `training/real_sets.py` takes for this set.
+_POKER_EPOCHS = {"semm": 100, "spikformer_v2": 100, "spikingresformer": 100}
 
 
 def experiment_of(network: str, name: str) -> Experiment:
     """The experiment on set `name` (poker, nmnist) with another network in it, and the one recipe of the zoo."""
     base = EXPERIMENTS[name]
     shift = Augmentation(0.05, 0.05, 5.0, 0.1)
-    recipe = dataclasses.replace(base.recipe, epochs=_EPOCHS[name], learning_rate=2e-3, loss="mean", augmentation=shift)
+    epochs = _POKER_EPOCHS.get(network, _EPOCHS[name]) if name == "poker" else _EPOCHS[name]
+    recipe = dataclasses.replace(base.recipe, epochs=epochs, learning_rate=2e-3, loss="mean", augmentation=shift)
     return dataclasses.replace(base, network=network, settings=SETTINGS[network], recipe=recipe)
 
 

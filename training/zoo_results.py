@@ -21,7 +21,7 @@ def zoo_rows(results: Path) -> Iterator[str]:
     yield ""
     yield "## The zoo, small networks on real events"
     yield ""
-    yield from _how(next(iter(found.values())))
+    yield from _how(found)
     yield ""
     titles = ["network", "parameters"]
     for title in _SETS.values():
@@ -43,19 +43,29 @@ def _read(path: Path) -> dict[str, Result]:
     return sets
 
 
-def _how(sets: dict[str, Result]) -> Iterator[str]:
-    """The recipe, which is the same for all networks of a table."""
+def _how(found: dict[str, dict[str, Result]]) -> Iterator[str]:
+    """The recipe, which is the same for all networks of a table but for how long some learn."""
     yield (
         "`python -m training.zoo NETWORK --data FOLDER` trains one network on both sets, by one recipe for all; settings of "
         "each network in `training/zoo.py`. Operations are additions that really flowed."
     )
-    for name, result in sets.items():
-        settings, recipe = result["network"], result["runs"][0]["recipe"]
+    for key, result in next(iter(found.values())).items():
+        settings = result["network"]
         width, height = settings["size"]
         yield (
-            f"{_SETS.get(name, name)}: {result['n_train']} clips to train, {result['n_test']} judged, frames {width}x{height}, "
-            f"{settings['n_time_bins']} bins of {settings['delta_t_us'] / 1000:g} ms, {recipe['epochs']} epochs."
+            f"{_SETS.get(key, key)}: {result['n_train']} clips to train, {result['n_test']} judged, frames {width}x{height}, "
+            f"{settings['n_time_bins']} bins of {settings['delta_t_us'] / 1000:g} ms, {_epochs(found, key)}."
         )
+
+
+def _epochs(found: dict[str, dict[str, Result]], key: str) -> str:
+    """How long the networks learnt a set, the commonest first: `40 epochs, 100 for sdt`."""
+    names: dict[int, list[str]] = {}
+    for name, sets in found.items():
+        if key in sets:
+            names.setdefault(sets[key]["runs"][0]["recipe"]["epochs"], []).append(f"`{name}`")
+    common, *others = sorted(names, key=lambda n: -len(names[n]))
+    return ", ".join([f"{common} epochs", *(f"{n} for {' and '.join(names[n])}" for n in others)])
 
 
 def _parameters(sets: dict[str, Result]) -> str:
@@ -95,8 +105,9 @@ def _before(sets: dict[str, Result]) -> Iterator[str]:
     """A recipe that was scored on the same clips earlier: the reader shall see how often they were looked at."""
     for key, result in sets.items():
         recipe, settings = result["runs"][0]["recipe"], result["network"]
+        pools = f" with pools {settings['pools']}" if "pools" in settings else ""
         yield (
-            f"- Scored before on the same clips of {_SETS.get(key, key)}: `{settings['name']}` with pools "
-            f"{settings.get('pools', '-')}, {recipe['epochs']} epochs: {result['accuracy_mean']:.3f} "
+            f"- Scored before on the same clips of {_SETS.get(key, key)}: `{settings['name']}`{pools}, "
+            f"{recipe['epochs']} epochs: {result['accuracy_mean']:.3f} "
             f"(spread {result['accuracy_spread']:.3f}, seeds: {len(result['runs'])})."
         )

@@ -55,6 +55,12 @@ def test_a_network_behind_the_yardstick_is_named_with_the_distance(tmp_path: Pat
     assert any(row.startswith("| `sdt` |") and row.endswith("| - | - | - | - | - |") for row in rows)
 
 
+def test_a_network_that_learnt_longer_is_named_with_its_epochs(tmp_path: Path) -> None:
+    for name, epochs in {"sdt": 40, "tim": 40, "semm": 100}.items():
+        (tmp_path / f"zoo_{name}.json").write_text(json.dumps({"poker": _result([0.92], 0.88, epochs=epochs)}))
+    assert any(row.endswith("16 bins of 1 ms, 40 epochs, 100 for `semm`.") for row in zoo_rows(tmp_path))
+
+
 def test_recipes_that_were_scored_before_are_listed(tmp_path: Path) -> None:
     (tmp_path / "zoo_sdt.json").write_text(json.dumps({"nmnist": _result([0.9], 0.873)}))
     (tmp_path / "zoo_sdt_first.json").write_text(json.dumps({"nmnist": _result([0.75], 0.873, epochs=12)}))
