@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from builders import SENSOR, random_events
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.binning import TimeBinner, bin_events
 from pipeline.schema.errors import UsageError
-from pipeline.schema.events import Events, SensorSize, empty_events, make_events
+from pipeline.schema.events import EVENT_DTYPE, Events, SensorSize, empty_events, make_events
 from pipeline.schema.frames import SpikeFrame
 
 SMALL = SensorSize(4, 3)
@@ -122,6 +122,48 @@ def test_frames_own_their_arrays() -> None:
     assert not np.shares_memory(first.counts, second.counts)
 
 
+def test_counts_never_change_while_any_view_of_them_is_left() -> None:
+    # one event in bin 0, two in bin 1, …: what is kept of a bin tells its number
+    events = at(*(10 * i for i in range(9) for _ in range(i + 1)))
+    rows, bytes_of, copies = [], [], []
+    for frame in TimeBinner(SMALL, SMALL, 10).push(events):
+        rows.append(frame.counts[1, :1])
+        bytes_of.append(memoryview(frame.counts[1, 0]))
+        copies.append(frame.counts.copy())
+        del frame
+    assert [row[0, 0] for row in rows] == [view[0] for view in bytes_of] == [copy[1, 0, 0] for copy in copies]
+    assert [int(row[0, 0]) for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_memory_of_dropped_frames_is_used_again() -> None:
+    addresses = set()
+    for frame in TimeBinner(SENSOR, SENSOR, 10).push(at(*range(0, 1000, 10))):
+        addresses.add(frame.counts.ctypes.data)
+        assert frame.counts.sum() == 1  # nothing is left of the frame that was there before
+        del frame
+    # the first use again may move it
+    assert len(addresses) <= 2
+
+
+def test_frames_kept_for_good_do_not_stop_the_others_from_sharing_memory() -> None:
+    kept, addresses = [], set()
+    for frame in TimeBinner(SENSOR, SENSOR, 10).push(at(*range(0, 1000, 10))):
+        addresses.add(frame.counts.ctypes.data)
+        if frame.seq < 4:
+            kept.append(frame)
+        del frame
+    assert len({frame.counts.ctypes.data for frame in kept}) == 4
+    assert len(addresses) <= 6
+
+
+def test_counts_go_where_the_caller_says() -> None:
+    film = np.zeros((3, 2 * 3 * 4), dtype=np.uint8)
+    binner = TimeBinner(SMALL, SMALL, 10, memory=iter(film).__next__)
+    frames = [*binner.push(at(0, 1, 25)), *binner.flush()]
+    assert all(np.shares_memory(frame.counts, row) for frame, row in zip(frames, film, strict=True))
+    assert film[:, 12].tolist() == [2, 0, 1]
+
+
 @pytest.mark.parametrize(("delta_t_us", "size"), [(0, SMALL), (-5, SMALL), (10, SensorSize(0, 3))])
 def test_senseless_bins_are_refused(delta_t_us: int, size: SensorSize) -> None:
     with pytest.raises(UsageError):
@@ -187,6 +229,43 @@ def test_any_polarity_but_0_counts_as_on() -> None:
 def test_frames_too_large_to_be_meant_are_refused() -> None:
     with pytest.raises(UsageError, match=r"65536x65536.*--size"):
         TimeBinner(SMALL, SensorSize(65536, 65536), 10)
+
+
+def test_sensors_that_cannot_be_divided_exactly_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"65536x1 .*--size"):
+        TimeBinner(SensorSize(65536, 1), SensorSize(65536, 1), 10)
+
+
+@given(n_pixels=st.integers(1, 65536), n_cells=st.integers(1, 65536))
+@example(n_pixels=32768, n_cells=32768)
+@example(n_pixels=65536, n_cells=16384)
+@example(n_pixels=3, n_cells=65536)
+@settings(max_examples=60, deadline=None)
+def test_every_pixel_falls_into_the_cell_of_whole_division(n_pixels: int, n_cells: int) -> None:
+    n_cells = min(n_cells, (1 << 30) // n_pixels)
+    x = np.arange(n_pixels)
+    events = make_events(np.zeros(n_pixels), x, np.zeros(n_pixels), np.ones(n_pixels))
+    (frame,) = all_frames(events, [], SensorSize(n_pixels, 1), SensorSize(n_cells, 1), 10)
+    expected = np.minimum(np.bincount(x * n_cells // n_pixels, minlength=n_cells), 255)
+    assert np.array_equal(frame.counts[1, 0], expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 31, 32, 33, 47])
+def test_few_events_are_all_counted_once(n: int) -> None:
+    # all of them in one column of their own, two outside the sensor
+    events = make_events(np.zeros(n + 2), [64, *range(n), 0], [0] * (n + 1) + [1], [1] * (n + 2))
+    (frame,) = all_frames(events, [], SensorSize(64, 1), SensorSize(64, 1), 10)
+    assert frame.counts[1, 0].tolist() == [1] * n + [0] * (64 - n)
+    assert (frame.n_events, frame.n_dropped) == (n, 2)
+
+
+def test_what_lies_between_the_fields_of_an_event_does_not_matter() -> None:
+    # three bytes of padding behind p, which numpy leaves as they were
+    memory = np.full(20 * EVENT_DTYPE.itemsize, 0xFF, dtype=np.uint8)
+    events = memory.view(EVENT_DTYPE)
+    events["x"], events["y"], events["p"], events["t"] = 2, 1, 0, 5
+    (frame,) = all_frames(events, [], SMALL, SMALL, 10)
+    assert frame.counts[0, 1, 2] == frame.counts.sum() == 20
 
 
 def test_no_events_give_no_bins() -> None:
