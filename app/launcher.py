@@ -23,8 +23,8 @@ from pipeline.schema.errors import SaccadeError, WorkerLostError
 _LOG = logging.getLogger(__name__)
 # A worker that was told to end gets this long before it is killed; it needs a linger of one second at most.
 _GRACE_S = 5.0
-# Longest folder name for which all sockets inside stay below the limit of Unix socket paths.
-_MAX_FOLDER_BYTES = 80
+# Longest temporary folder for which all sockets of a run inside (`/saccade-xxxxxxxx/control`) stay within 103 bytes.
+_MAX_FOLDER_BYTES = 78
 _ROOT = Path(__file__).parents[1]
 
 

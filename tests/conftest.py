@@ -45,16 +45,26 @@ def nothing_left_running() -> Iterator[None]:
     """Fail a test that leaves a thread, a child process or a socket behind."""
     threads = set(threading.enumerate())
     me = psutil.Process()
-    children = set(me.children(recursive=True))
+    children = _children_of(me)
     sockets = len(me.net_connections())
     yield
     leaked = [t for t in threading.enumerate() if t not in threads and t.is_alive() and not _is_library_thread(t)]
     assert not leaked, f"threads left running: {leaked}"
-    left = [c for c in me.children(recursive=True) if c not in children and c.status() != psutil.STATUS_ZOMBIE]
+    left = [c for c in _children_of(me) - children if c.status() != psutil.STATUS_ZOMBIE]
     assert not left, f"child processes left running: {left}"
     if len(me.net_connections()) > sockets:
         gc.collect()
     assert len(me.net_connections()) <= sockets, "sockets left open"
+
+
+def _children_of(me: psutil.Process) -> set[psutil.Process]:
+    """Every process below this one; asks the system for all its processes only where this one has any."""
+    if hasattr(os, "waitid"):
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # looks without taking the end of a child from others
+        except ChildProcessError:
+            return set()
+    return set(me.children(recursive=True))
 
 
 def _is_library_thread(thread: threading.Thread) -> bool:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -84,12 +85,16 @@ def test_the_folder_of_a_run_is_private_and_gone_afterwards():
     assert not Path(folder).exists()
 
 
-def test_a_long_temporary_folder_does_not_break_the_sockets(tmp_path, monkeypatch):
-    long = tmp_path / ("x" * 90)
-    long.mkdir()
-    monkeypatch.setattr(launcher.tempfile, "gettempdir", lambda: str(long))
-    with private_folder() as folder:
-        assert len(Places(folder).address("capture")) < 60
+@pytest.mark.parametrize("n_bytes", range(74, 96))
+def test_a_temporary_folder_of_any_length_has_room_for_the_sockets(monkeypatch, n_bytes):
+    with tempfile.TemporaryDirectory(dir="/tmp") as parent:
+        long = Path(parent, "x" * (n_bytes - len(parent) - 1))
+        long.mkdir()
+        monkeypatch.setattr(launcher.tempfile, "gettempdir", lambda: str(long))
+        with private_folder() as folder:
+            for name in ("frames", "capture", "labels", "control"):
+                assert Places(folder).address(name).endswith(f"/{name}")
+            assert folder.startswith(str(long)) == (n_bytes <= 78)
 
 
 def test_the_owner_loads_neither_torch_nor_numba_nor_qt():

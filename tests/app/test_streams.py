@@ -24,6 +24,12 @@ _CODE = "import sys; sys.argv[0] = 'saccade'; from app.__main__ import main; mai
 
 
 @pytest.fixture
+def tmp_path(tmp_path_factory):
+    """A folder with a short name: in a longer one a run would not keep its sockets."""
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture
 def recording(tmp_path):
     """One second of 20,000 events, 32 x 24 pixels."""
     events = random_events(20_000, duration_us=1_000_000)

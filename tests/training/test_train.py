@@ -37,6 +37,7 @@ def _trained(recipe: Recipe) -> tuple[Any, Any, list[dict[str, Any]]]:
     return network, info, lines
 
 
+@pytest.mark.timeout(300)  # seconds alone, minutes on a crowded machine
 def test_network_learns_left_from_right_and_its_checkpoint_says_how(tmp_path: Path) -> None:
     network, info, lines = _trained(RECIPE)
     result = evaluate(network, _halves(20, 1), 3)
