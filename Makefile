@@ -9,13 +9,15 @@ PEERS_STAMP := $(PEERS)/.peers-ready
 FUZZ := .fuzz
 MINUTES ?= 10
 
-.PHONY: demo test setup lint qt-libraries recordings checkpoint bench bench-peers oracles fuzz clean
+.PHONY: demo test setup lint qt-libraries recordings checkpoint bench bench-peers oracles fuzz bench-gpu clean
 
 demo: setup
 	$(BIN)/saccade demo
 
+# As many tests at once as there are processors, up to four: each runner holds torch and compiled loops of its own in memory.
+# One thread for each of them: threads that wait for a busy processor cost more than they bring.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 setup: $(STAMP) qt-libraries
 
@@ -49,6 +51,10 @@ bench: setup bench-peers
 	$(BIN)/python benchmarks/decode.py --out benchmarks/results/decode.json
 	$(BIN)/python benchmarks/memory.py --out benchmarks/results/memory.json
 
+# The tests and measurements that need an NVIDIA GPU; with the extra gpu-cu12 or gpu-cu13 and torch for CUDA installed.
+bench-gpu: setup
+	$(BIN)/python benchmarks/gpu.py --out benchmarks/results
+
 # Programs that Saccade is compared with, in an environment of their own: their licences and weight stay out of ours.
 bench-peers: $(PEERS_STAMP)
 
@@ -68,7 +74,10 @@ oracles: setup bench-peers
 # Damaged recordings, guided by what code they reach; findings are left in .fuzz/findings.
 fuzz: setup
 	@test -d $(FUZZ)/atheris || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(FUZZ)/atheris atheris==3.0.0
-	PYTHONPATH=$(FUZZ)/atheris $(BIN)/python tests/fuzz/fuzz_recordings.py $(FUZZ) -max_total_time=$$(( $(MINUTES) * 60 ))
+	PYTHONPATH=$(FUZZ)/atheris NUMBA_DISABLE_JIT=1 $(BIN)/python tests/fuzz/fuzz_recordings.py $(FUZZ) \
+	  -max_total_time=$$(( $(MINUTES) * 60 ))
+	PYTHONPATH=$(FUZZ)/atheris NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(FUZZ)/compiled $(BIN)/python \
+	  tests/fuzz/fuzz_recordings.py $(FUZZ) -runs=0 -timeout=300 -report_slow_units=300
 
 clean:
 	rm -rf $(VENV) $(PEERS) $(FUZZ) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

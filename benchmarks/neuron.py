@@ -1,75 +1,86 @@
-"""How fast is the LIF layer on this CPU? numba twin and plain torch, forward and backward, against this machine's copy rate.
+"""The LIF layer beside this machine's copy rate, and beside SpikingJelly's on the same currents.
 
-`python benchmarks/neuron.py [--json]`: median and spread of repeated runs, and bytes moved as a share of a plain copy's.
+`python benchmarks/neuron.py [--device cuda] [--out benchmarks/results/neuron.json]`: the rows of `saccade bench neuron`, and
+the times of SpikingJelly where `make bench-peers` has made its environment. One core of a CPU, in processor time.
 """
 
 import argparse
 import json
 import statistics
-from collections.abc import Callable
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from models import functional
+from app.bench.neuron import N_BINS, measure_all
+from app.bench.timing import describe_machine
 from models.functional import LIFParameters
-from models.kernels import lif_cpu
-from pipeline.schema.clock import NS_PER_MS, NS_PER_S, host_ns
-from training.memory import keep_freed_memory
+from models.kernels import operators
 
-T, N = 16, 1 << 20
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
 
 
-def timed(run: Callable[[], object], repeats: int) -> list[float]:
-    """Seconds of each of `repeats` runs, after one that is not counted."""
-    run()
-    times = []
-    for _ in range(repeats):
-        begun = host_ns()
-        run()
-        times.append((host_ns() - begun) / NS_PER_S)
-    return times
+def measure_peer(n_currents: int, repeats: int, device: str) -> dict[str, Any] | None:
+    """What SpikingJelly takes for as many currents; None where its environment is not."""
+    if not PEERS.exists():
+        return None
+    generator = torch.Generator().manual_seed(0)
+    x, upstream = (torch.randn(N_BINS, n_currents // N_BINS, generator=generator) for _ in range(2))
+    spikes, _ = operators.lif(x, None, LIFParameters())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "currents.npz"
+        np.savez(path, x=x.numpy(), upstream=upstream.numpy(), spikes=spikes.numpy())
+        command = [str(PEERS), str(ROOT / "benchmarks" / "peer_neurons.py"), str(path), device, str(repeats)]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    for name in ("forward_ms", "both_ms"):
+        found[name] = round(statistics.median(found[name]), 2)
+    return found
+
+
+def compare(rows: list[dict[str, Any]], peer: dict[str, Any], place: str) -> dict[str, float]:
+    """How many times as long SpikingJelly takes."""
+    ours = {row["name"]: row["median_ms"] for row in rows}
+    return {
+        "forward": round(peer["forward_ms"] / ours[f"forward, float32, {place}"], 2),
+        "forward and backward": round(peer["both_ms"] / ours[f"forward and backward, float32, {place}"], 2),
+    }
+
+
+def commit() -> str:
+    """The commit that is measured, with a mark where the files differ from it."""
+    run = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return run.stdout.strip() or "unknown"
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and keep what was asked to be kept."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--currents", type=int, default=10_000_000)
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    keep_freed_memory()
-    x = torch.randn(T, N)
-    target = torch.empty_like(x)
-    upstream = torch.ones_like(x)
-    n_bytes = x.numel() * x.element_size()
-    copy_rate = 2 * n_bytes / statistics.median(timed(lambda: target.copy_(x), arguments.repeats))
-    rows = {}
-    for name, lif in (("numba", lif_cpu.lif), ("plain", functional.lif)):
-        leaf = x.clone().requires_grad_()
-
-        def forward(lif: Callable[..., tuple[torch.Tensor, torch.Tensor]] = lif) -> None:
-            with torch.no_grad():
-                lif(x, None, LIFParameters())
-
-        def both(lif: Callable[..., tuple[torch.Tensor, torch.Tensor]] = lif, leaf: torch.Tensor = leaf) -> None:
-            lif(leaf, None, LIFParameters())[0].backward(upstream)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-
-        for direction, run, moved in (("forward", forward, 2), ("forward and backward", both, 6)):
-            times = timed(run, arguments.repeats)
-            median = statistics.median(times)
-            rows[f"{name} {direction}"] = {
-                "median_ms": round(median * NS_PER_S / NS_PER_MS, 2),
-                "spread_ms": round((max(times) - min(times)) * NS_PER_S / NS_PER_MS, 2),
-                "share_of_copy_rate": round(moved * n_bytes / median / copy_rate, 3),
-            }
-    result = {"T": T, "n": N, "threads": torch.get_num_threads(), "copy_gb_s": round(copy_rate / 1e9, 2), "rows": rows}
-    if arguments.json:
-        print(json.dumps(result))
-        return
-    print(f"copy {result['copy_gb_s']} GB/s, T {T}, {N} neurons, {result['threads']} threads")
-    for name, row in rows.items():
-        print(
-            f"{name:28s} {row['median_ms']:8.2f} ms +-{row['spread_ms']:6.2f} {row['share_of_copy_rate']:6.1%} of the copy rate"
-        )
+    rows = []
+    for row in measure_all(arguments.currents, arguments.repeats, arguments.device):
+        rows.append(row)
+        spread = f"{row['median_ms']:9.3f} ms +-{row['spread_ms']:8.3f}"
+        print(f"{row['name']:46s} {spread} {row['share_of_copy']:6.1%} of the copy rate")
+    result: dict[str, Any] = {"machine": describe_machine(), "commit": commit(), "device": arguments.device, "rows": rows}
+    if arguments.device == "cuda":
+        result["gpu"] = torch.cuda.get_device_name()
+    if (peer := measure_peer(arguments.currents, arguments.repeats, arguments.device)) is None:
+        print("SpikingJelly was not measured; make bench-peers installs it")
+    else:
+        result["peer"] = {**peer, "times_ours": compare(rows, peer, "GPU" if arguments.device == "cuda" else "1 core")}
+        print(f"{peer['library']}: forward {peer['forward_ms']} ms, forward and backward {peer['both_ms']} ms;", end=" ")
+        print(f"times ours {result['peer']['times_ours']}; spikes alike {peer['agreed']:.4%}")
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

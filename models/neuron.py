@@ -5,8 +5,8 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -34,18 +34,33 @@ class Memory:
 
 
 def force_backend(backend: Backend) -> None:
-    """Choose the LIF implementation for this process: `auto` (numba for large float32 on a CPU), `plain`, or `numba`."""
+    """Choose the LIF implementation for this process: `auto` (numba on a GPU, and for large float32), `plain`, or `numba`."""
     _forced[0] = backend
 
 
-def _choose(x: Tensor) -> Callable[[Tensor, Tensor | None, LIFParameters], tuple[Tensor, Tensor]]:
-    fits = x.dtype == torch.float32 and x.device.type == "cpu"
-    pays = x.shape[0] > 1 and x.numel() >= _NUMBA_PAYS_FROM
-    if fits and (_forced[0] == "numba" or (_forced[0] == "auto" and pays)):
-        from models.kernels import lif_cpu
+class _Twin(Protocol):
+    """A module with neurons over T bins: the plain ones, or the kernels."""
 
-        return lif_cpu.lif
-    return functional.lif
+    def lif(self, x: Tensor, v: Tensor | None, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
+        """As `functional.lif`."""
+
+    def plif(self, x: Tensor, v: Tensor | None, w: Tensor, parameters: LIFParameters) -> tuple[Tensor, Tensor]:
+        """As `functional.plif`."""
+
+
+def _choose(x: Tensor) -> _Twin:
+    if _forced[0] == "plain" or not _fits(x):
+        return functional
+    from models.kernels import operators
+
+    return operators if x.device.type == "cpu" or operators.has_gpu_kernels() else functional
+
+
+def _fits(x: Tensor) -> bool:
+    if x.device.type == "cuda":
+        return x.dtype in (torch.float32, torch.bfloat16, torch.float16)
+    pays = x.shape[0] > 1 and x.numel() >= _NUMBA_PAYS_FROM
+    return x.dtype == torch.float32 and x.device.type == "cpu" and (pays or _forced[0] == "numba")
 
 
 class LIF(nn.Module):
@@ -58,7 +73,7 @@ class LIF(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """Spikes (T, B, ...) for the current `x` (T, B, ...)."""
-        spikes, v = _choose(x)(x, memory.old.get(self.key), self.parameters_)
+        spikes, v = _choose(x).lif(x, memory.old.get(self.key), self.parameters_)
         memory.new[self.key] = v
         return spikes
 
@@ -77,7 +92,7 @@ class PLIF(LIF):
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """Spikes (T, B, ...) for the current `x` (T, B, ...)."""
-        spikes, memory.new[self.key] = functional.plif(x, memory.old.get(self.key), self.w, self.parameters_)
+        spikes, memory.new[self.key] = _choose(x).plif(x, memory.old.get(self.key), self.w, self.parameters_)
         return spikes
 
 

@@ -5,10 +5,12 @@ A count of 2 costs two additions, as two spikes do. Batch norms are folded into 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -133,6 +135,12 @@ def _reach_of(layer: Convolution, x: Tensor) -> Tensor:
     assert not isinstance(paddings, str)  # the zoo pads by numbers
     axes = zip(x.shape[2:], layer.kernel_size, layer.stride, paddings, layer.dilation, strict=True)
     return _reach(tuple(axes), x.device)
+
+
+def reach_of_map(axes: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
+    """Pairs of output and tap that touch each place of a map; an axis is length, kernel, stride, padding, dilation."""
+    lines = [np.array(_reach_of_axis(*axis), np.int64) for axis in axes]
+    return np.multiply.outer(lines[0], lines[1])
 
 
 @functools.cache
