@@ -1,8 +1,8 @@
 """Everything that needs a GPU, in one command: `python benchmarks/gpu.py --out benchmarks/results`.
 
-Runs the tests of the card, measures the neuron on it beside its own copy rate and beside SpikingJelly, and one step and a
-stream of the recogniser. Each part is a process of its own, so that one that fails leaves the others; all is kept in gpu.json
-with the card's name and the commit. Needs torch for CUDA and the extra gpu-cu12 or gpu-cu13.
+Runs the tests of the card, and measures the neuron on it beside its own copy rate and beside SpikingJelly. Each part is a
+process of its own, so that one that fails leaves the others; all is kept in gpu.json with the card's name and the commit.
+Needs torch for CUDA and the extra gpu-cu12 or gpu-cu13.
 """
 
 import argparse
@@ -33,8 +33,6 @@ def parts(folder: Path) -> dict[str, list[str]]:
     return {
         "tests": [python, "-m", "pytest", "-m", "gpu", "-q", "--timeout=600"],
         "neuron": [*neuron, "--out", str(folder / "neuron_gpu.json")],
-        "step": [python, "-m", "app", "bench", "step", "--device", "cuda", "--json"],
-        "stream": [python, "-m", "app", "bench", "stream", "--device", "cuda", "--json"],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -127,6 +128,8 @@ class CompiledRunner:
         from models.engine.steps import flat
         from models.engine.tuning import tune
 
+        if _is_cold():
+            _LOG.info("compiling what networks need for this processor: once, some ten seconds")
         self._compiled = compile_network(network)
         tune(self._compiled)
         # the last plan knows all layers, as some begin at the second bin
@@ -175,6 +178,14 @@ def choose_runner(network: nn.Module) -> Runner:
     except NotCapturedError as error:
         _LOG.info("the network runs plainly: %s", error)
         return PlainRunner(network)
+
+
+def _is_cold() -> bool:
+    """Whether numba keeps no compiled code of the engine yet."""
+    from models.engine.sparse import gather_share
+
+    folder = gather_share.stats.cache_path
+    return folder is None or not any(Path(folder).glob("sparse.gather_share*.nbi"))
 
 
 def _raster_layer(name: str, n_rows: int, n_neurons: int, rate: float) -> RasterLayer:

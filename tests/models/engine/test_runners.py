@@ -1,6 +1,7 @@
 """Whichever way a network is run, the recogniser is told the same of every bin."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from golden import Lively
 from small_networks import counts, small_network
 
+from models.engine import sparse
 from models.engine.runners import CompiledRunner, PlainRunner, choose_runner
 from models.neuron import SpikingNetwork
 
@@ -33,6 +35,21 @@ def test_what_a_step_gave_stays_as_it_was(lively: Lively[SpikingNetwork]) -> Non
     kept = given.clone()
     runner.step(second)
     assert torch.equal(given, kept)
+
+
+def test_a_wait_for_the_compiler_is_announced_and_only_that(
+    lively: Lively[SpikingNetwork], caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = small_network("tim", lively).float()
+    CompiledRunner(network)
+    with caplog.at_level(logging.INFO):
+        CompiledRunner(network)
+        assert not caplog.records
+        monkeypatch.setattr(sparse.gather_share._cache, "_cache_path", str(tmp_path))
+        CompiledRunner(network)
+    assert [record.getMessage() for record in caplog.records] == [
+        "compiling what networks need for this processor: once, some ten seconds"
+    ]
 
 
 def test_a_network_that_is_not_compiled_runs_plainly_and_the_log_says_why(
