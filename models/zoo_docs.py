@@ -86,8 +86,11 @@ def _results_of(name: str) -> dict[str, Any]:
 
 
 def _settings_of(result: dict[str, Any]) -> dict[str, Any]:
-    settings = {key: value for key, value in result["network"].items() if key not in _NO_SETTINGS}
-    return settings | {"size": result["network"]["size"], "n_classes": len(result["classes"])}
+    network = result["network"]
+    settings = {key: value for key, value in network.items() if key not in _NO_SETTINGS}
+    if "n_time_bins" in NETWORKS[network["name"]].configuration.__dataclass_fields__:  # weights of their own for each bin
+        settings["n_time_bins"] = network["n_time_bins"]
+    return settings | {"size": network["size"], "n_classes": len(result["classes"])}
 
 
 def _mean(result: dict[str, Any], key: str) -> float:

@@ -65,7 +65,7 @@ def _epochs(found: dict[str, dict[str, Result]], key: str) -> str:
         if key in sets:
             names.setdefault(sets[key]["runs"][0]["recipe"]["epochs"], []).append(f"`{name}`")
     common, *others = sorted(names, key=lambda n: -len(names[n]))
-    return ", ".join([f"{common} epochs", *(f"{n} for {' and '.join(names[n])}" for n in others)])
+    return ", ".join([f"{common} epochs", *(f"{n} for {', '.join(names[n])}" for n in others)])
 
 
 def _parameters(sets: dict[str, Result]) -> str:

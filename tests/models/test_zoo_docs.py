@@ -46,3 +46,11 @@ def test_measured_operations_are_means_of_seeds_over_what_dense_layers_would_do(
     assert spiking_macs("spikformer", dim=16, depth=1, n_heads=2, pools="0011", size=(16, 16)) == spiking
     assert line.split(" | ")[1] == "Poker-DVS"
     assert line.split(" | ")[4:] == ["0.02 M", f"{20_000 / spiking:.3f}", "0.50 uJ |"]
+
+
+def test_weights_for_each_bin_are_counted_for_the_bins_of_the_set() -> None:
+    results = zoo_docs._results_of("bestformer")
+    for title, result in results.items():
+        cells = zoo_docs._measured_line("bestformer", title, result).split(" | ")
+        assert cells[2] == f"{result['runs'][0]['parameters']:,}"
+    assert len({result["network"]["n_time_bins"] for result in results.values()}) == 2
