@@ -129,7 +129,7 @@ class CompiledRunner:
         from models.engine.tuning import tune
 
         if _is_cold():
-            _LOG.info("compiling what networks need for this processor: once, some ten seconds")
+            _LOG.info("compiling what networks need for this processor: once, about half a minute")
         self._compiled = compile_network(network)
         tune(self._compiled)
         # the last plan knows all layers, as some begin at the second bin

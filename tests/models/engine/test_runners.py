@@ -48,7 +48,7 @@ def test_a_wait_for_the_compiler_is_announced_and_only_that(
         monkeypatch.setattr(sparse.gather_share._cache, "_cache_path", str(tmp_path))
         CompiledRunner(network)
     assert [record.getMessage() for record in caplog.records] == [
-        "compiling what networks need for this processor: once, some ten seconds"
+        "compiling what networks need for this processor: once, about half a minute"
     ]
 
 
