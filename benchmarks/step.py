@@ -20,7 +20,7 @@ def draw(found: dict[str, Any]) -> str:
     """Cost as a share of the floor against events a bin, as SVG; the first point is the empty bin."""
     rows = found["rates"]
     top = max(1.2, *(row["ratio_to_floor"] for row in rows)) * 1.05
-    step = (_WIDTH - _LEFT - 20) / (len(rows) - 1)
+    step = (_WIDTH - _LEFT - 40) / (len(rows) - 1)
 
     def place(i: int, ratio: float) -> tuple[float, float]:
         return _LEFT + i * step, _HEIGHT - _BOTTOM - ratio / top * (_HEIGHT - _BOTTOM - 20)
@@ -30,7 +30,7 @@ def draw(found: dict[str, Any]) -> str:
     dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#2a6fbb"/>' for x, y in points)
     labels = "".join(
         f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{row["events_per_bin"]:,}</text>'
-        f'<text x="{x:.1f}" y="{y - 9:.1f}" text-anchor="middle">{row["ratio_to_floor"]:.2f}</text>'
+        f'<text x="{x:.1f}" y="{y + (17 if row["ratio_to_floor"] < 1 else -9):.1f}" text-anchor="middle">{row["ratio_to_floor"]:.2f}</text>'
         for (x, y), row in zip(points, rows, strict=True)
     )
     (left, floor), (right, _) = place(0, 1.0), place(len(rows) - 1, 1.0)
@@ -38,7 +38,8 @@ def draw(found: dict[str, Any]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" font-family="sans-serif" font-size="11">'
         f'<rect width="100%" height="100%" fill="white"/>'
         f'<line x1="{left}" y1="{floor:.1f}" x2="{right}" y2="{floor:.1f}" stroke="#b33" stroke-dasharray="5 4"/>'
-        f'<text x="{right}" y="{floor - 6:.1f}" text-anchor="end" fill="#b33">dense matrix products</text>'
+        f'<text x="{left}" y="{floor - 6:.1f}" fill="#b33">dense matrix products</text>'
+        f'<line x1="{left}" y1="{_HEIGHT - _BOTTOM}" x2="{right}" y2="{_HEIGHT - _BOTTOM}" stroke="#999"/>'
         f'<polyline points="{line}" fill="none" stroke="#2a6fbb" stroke-width="2"/>{dots}{labels}'
         f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 8}" text-anchor="middle">events in a bin</text>'
         f'<text x="16" y="{_HEIGHT / 2}" text-anchor="middle" transform="rotate(-90 16 {_HEIGHT / 2})">'
