@@ -30,7 +30,8 @@ def draw(found: dict[str, Any]) -> str:
     dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#2a6fbb"/>' for x, y in points)
     labels = "".join(
         f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{row["events_per_bin"]:,}</text>'
-        f'<text x="{x:.1f}" y="{y + (17 if row["ratio_to_floor"] < 1 else -9):.1f}" text-anchor="middle">{row["ratio_to_floor"]:.2f}</text>'
+        f'<text x="{x:.1f}" y="{y + (17 if row["ratio_to_floor"] < 1 else -9):.1f}" text-anchor="middle">'
+        f"{row['ratio_to_floor']:.2f}</text>"
         for (x, y), row in zip(points, rows, strict=True)
     )
     (left, floor), (right, _) = place(0, 1.0), place(len(rows) - 1, 1.0)

@@ -30,6 +30,19 @@ def _vector_at(builder: Any, pointer: Any, index: Any, kind: Any = _VECTOR) -> A
     return builder.bitcast(builder.gep(pointer, [index]), kind.as_pointer())
 
 
+def _add_scaled(builder: Any, value: Any, places: list[Any], totals: list[Any]) -> list[Any]:
+    """Each of `totals` plus `value` times the vector at its place."""
+    spread = builder.shuffle_vector(
+        builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.IntType(32)(0)),
+        ir.Constant(_VECTOR, ir.Undefined),
+        ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES),
+    )
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+    multiply_add = get_or_insert_function(builder.module, kind, _MULTIPLY_ADD)  # type: ignore[no-untyped-call]
+    loads = [builder.load(place, align=_ALIGNMENT) for place in places]
+    return [builder.call(multiply_add, [spread, load, total]) for load, total in zip(loads, totals, strict=True)]
+
+
 def _row_adder(n_vectors: int) -> Any:
     """Intrinsic that adds rows to `n_vectors` * LANES floats held in registers."""
 
@@ -55,18 +68,8 @@ def _row_adder(n_vectors: int) -> Any:
             totals = [builder.phi(_VECTOR) for _ in lanes]
             row = builder.mul(builder.sext(builder.load(builder.gep(keys_, [j])), _INDEX), length_)
             value = builder.load(builder.gep(values_, [j]))
-            spread = builder.shuffle_vector(
-                builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.IntType(32)(0)),
-                ir.Constant(_VECTOR, ir.Undefined),
-                ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES),
-            )
             base = builder.gep(table_, [builder.add(row, shift_)])
-            kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-            multiply_add = get_or_insert_function(builder.module, kind, _MULTIPLY_ADD)  # type: ignore[no-untyped-call]
-            added = [
-                builder.call(multiply_add, [spread, builder.load(_vector_at(builder, base, lane), align=_ALIGNMENT), total_])
-                for lane, total_ in zip(lanes, totals, strict=True)
-            ]
+            added = _add_scaled(builder, value, [_vector_at(builder, base, lane) for lane in lanes], totals)
             following = builder.add(j, _INDEX(1))
             builder.cbranch(builder.icmp_signed("<", following, last_), loop, done)
             j.add_incoming(first_, entry)
