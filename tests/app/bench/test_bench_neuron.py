@@ -21,7 +21,10 @@ def test_rows_count_the_bytes_that_must_move() -> None:
 
 def test_share_is_of_the_copy_rate_of_the_same_run() -> None:
     for row in measure(Setting(), 4096, 1):
-        assert row["share_of_copy"] == pytest.approx(row["gb_s"] / row["copy_gb_s"], rel=0.05, abs=0.002)
+        # rates are told in hundredths: on a busy machine so small a run may have few of them
+        least = (row["gb_s"] - 0.005) / (row["copy_gb_s"] + 0.005)
+        most = (row["gb_s"] + 0.005) / max(row["copy_gb_s"] - 0.005, 1e-9)
+        assert least - 0.001 <= row["share_of_copy"] <= most + 0.001
 
 
 def test_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> None:
