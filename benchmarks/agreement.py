@@ -6,7 +6,6 @@ of labelled clips into windows of the network's own T bins, from rest, and print
 
 import argparse
 import json
-import subprocess
 from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from provenance import commit
 
 from models.checkpoint import CheckpointInfo, load_checkpoint
 from models.engine.compiled import CompiledNetwork, compile_network
@@ -93,7 +93,6 @@ def main() -> None:
         same += int(found.argmax() == wanted.argmax())
         differences.append((found - wanted).abs().max().item())
         largest = max(largest, wanted.abs().max().item())
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     result = {
         "network": name,
         "data": [path.name for path in arguments.data],
@@ -104,7 +103,7 @@ def main() -> None:
         "largest_difference": max(differences),
         "p99_difference": float(np.quantile(differences, 0.99)),
         "largest_logit": largest,
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "date": wall_clock().date().isoformat(),
     }
     text = json.dumps(result, indent=1)

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from provenance import commit
 
 from app.bench.recording import KINDS, write_recording
 from app.bench.stream import Stream, make_stream
@@ -148,11 +149,6 @@ def _print(name: str, result: dict[str, Any]) -> None:
     print(line, flush=True)
 
 
-def _commit() -> str:
-    described = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return described.stdout.strip()
-
-
 def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -163,7 +159,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not _PEERS_PYTHON.exists():
         sys.exit("no environment of peers; make it with: make bench-peers")
-    result: dict[str, Any] = {"events": arguments.events, "rounds": arguments.rounds, "commit": _commit()}
+    result: dict[str, Any] = {"events": arguments.events, "rounds": arguments.rounds, "commit": commit()}
     result["machine"] = describe_machine()
     with one_core():
         result["formats"] = decode([name for name in arguments.kinds if name != "bin"], arguments.events, arguments.rounds)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from neuron import ROOT, commit
+from provenance import ROOT, commit
 
 from app.bench.timing import describe_machine
 from pipeline.schema.errors import GpuMissingError

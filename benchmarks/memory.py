@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from provenance import commit
 
 from app.bench.decode import count_events
 from app.bench.recording import KINDS, Kind
@@ -111,8 +112,7 @@ def main() -> None:
         _be_child(arguments.child)
         return
     result: dict[str, Any] = {"machine": describe_machine(), "formats": {}}
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    result["commit"] = commit.stdout.strip()
+    result["commit"] = commit()
     for name in arguments.formats:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             result["formats"][name] = measure(name, Path(folder), arguments.gigabytes)

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from provenance import ROOT, commit
 
 from app.bench.neuron import N_BINS, measure_all
 from app.bench.timing import describe_machine
 from models.functional import LIFParameters
 from models.kernels import operators
 
-ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 
 
@@ -49,12 +49,6 @@ def compare(rows: list[dict[str, Any]], peer: dict[str, Any], place: str) -> dic
         "forward": round(peer["forward_ms"] / ours[f"forward, float32, {place}"], 2),
         "forward and backward": round(peer["both_ms"] / ours[f"forward and backward, float32, {place}"], 2),
     }
-
-
-def commit() -> str:
-    """The commit that is measured, with a mark where the files differ from it."""
-    run = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return run.stdout.strip() or "unknown"
 
 
 def main() -> None:

@@ -5,9 +5,10 @@
 
 import argparse
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
+
+from provenance import commit
 
 from app.bench.step import measure_on_one_core
 from app.bench.timing import describe_machine
@@ -55,9 +56,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     found = measure_on_one_core(_RATES, arguments.repeats)
-    text = json.dumps({**found, "machine": describe_machine(), "commit": commit.stdout.strip()}, indent=1)
+    text = json.dumps({**found, "machine": describe_machine(), "commit": commit()}, indent=1)
     print(text)
     if arguments.out is not None:
         arguments.out.write_text(text + "\n")

@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from provenance import ROOT, commit
+
 from pipeline.schema.clock import NS_PER_MS, NS_PER_S, host_ns, wall_clock
 
-_DEMO = Path(__file__).parents[1] / "recordings" / "demo.aedat4"
+_DEMO = ROOT / "recordings" / "demo.aedat4"
 
 
 def replay(speed: str) -> tuple[float, list[dict[str, Any]]]:
@@ -51,7 +53,6 @@ def main() -> None:
         labels += run
     _, fast = replay("max")
     seconds = (fast[-1]["host_ns"] - fast[0]["host_ns"]) / NS_PER_S
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     result = {
         "first_label_s": waits,
         "host_time_over_sensor_time": paces,
@@ -64,7 +65,7 @@ def main() -> None:
         "bin_ms": (fast[0]["end_us"] - fast[0]["start_us"]) * 1000 / NS_PER_MS,
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
         "load_before": os.getloadavg()[0],
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "date": wall_clock().date().isoformat(),
     }
     text = json.dumps(result, indent=1)

@@ -75,14 +75,11 @@ def _row_adder(n_vectors: int) -> Any:
             j.add_incoming(first_, entry)
             j.add_incoming(following, loop)
             builder.position_at_end(done)
-            for i, place in enumerate(places):
-                totals[i].add_incoming(begun[i], entry)
-                totals[i].add_incoming(added[i], loop)
-                final = builder.phi(_VECTOR)
-                final.add_incoming(begun[i], entry)
-                final.add_incoming(added[i], loop)
-                places[i] = (place, final)
-            for place, final in places:
+            finals = [builder.phi(_VECTOR) for _ in lanes]
+            for phi, before, after in zip(totals + finals, begun * 2, added * 2, strict=True):
+                phi.add_incoming(before, entry)
+                phi.add_incoming(after, loop)
+            for place, final in zip(places, finals, strict=True):
                 builder.store(final, place, align=_ALIGNMENT)
             return context.get_dummy_value()
 
