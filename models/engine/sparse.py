@@ -19,6 +19,9 @@ Geometry = npt.NDArray[np.int64]
 # Output channels that are worked on together, so that their weights stay in a core's second cache: 64 floats are four lines.
 BLOCK = 64
 
+# A line that sends each place fewer items than this on average is added by its own columns, not by places.
+_FEW = 4
+
 # Kinds of neurons, as the kernels know them.
 DECAYING, PLAIN_INPUT, COUNTING = 0, 1, 2
 
@@ -106,37 +109,91 @@ def scan(x: Floats, reach: npt.NDArray[np.int64], lists: Lists, n_threads: int) 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gather_row(row: int, block: int, lists: Lists, weights: Weights, geometry: Geometry, currents: Floats) -> None:
-    """Fill `currents`, flat (W', BLOCK), of one block of channels of output row `row` (of all streams together).
+def _gather_row(row: int, block: int, lists: Lists, weights: Weights, geometry: Geometry, sums: tuple[Floats, Floats]) -> bool:
+    """Fill `sums[0]`, flat (W', BLOCK), of one block of channels of output row `row` (of all streams together).
 
-    In a convolution in groups an input reaches the outputs of its own group alone, and all channels are one block.
+    `sums[1]` is what it holds where nothing reaches it; False and nothing filled where that is so of the whole row. In a
+    convolution in groups an input reaches the outputs of its own group alone, and all channels are one block.
     """
+    currents, biases = sums
     height, width, out_height, out_width = geometry[0, 0], geometry[0, 1], geometry[1, 0], geometry[1, 1]
     kernel_y, kernel_x, n_groups, share = geometry[2, 0], geometry[2, 1], geometry[6, 0], geometry[6, 1]
     n_in = lists.keys.size // (lists.ends.shape[0] * width)
     n_out = currents.size // out_width
     table, length = (block * BLOCK * kernel_y * kernel_x * n_in, n_out) if n_groups == 1 else (0, share)
-    bias = weights.bias[block * BLOCK : block * BLOCK + n_out]
-    for out_x in range(out_width):
-        currents[out_x * n_out : (out_x + 1) * n_out] = bias
-    # taps beside each other read columns beside each other, unless they are dilated
-    n_reads, span = (1, kernel_x) if geometry[5, 1] == 1 else (kernel_x, 1)
+    is_reached = False
     for ky in range(kernel_y):
         y = row % out_height * geometry[3, 0] - geometry[4, 0] + ky * geometry[5, 0]
         line = row // out_height * height + y
         if y < 0 or y >= height or lists.ends[line, 0] == lists.ends[line, width]:
             continue
-        for out_x in range(out_width):
-            for read in range(n_reads):
-                x = out_x * geometry[3, 1] - geometry[4, 1] + read * geometry[5, 1]
-                item, last = lists.ends[line, min(max(x, 0), width)], lists.ends[line, max(min(x + span, width), 0)]
-                shift = table + (ky * kernel_x + read - x) * n_in * length
-                while item < last:
-                    place, stop = out_x * n_out, last
-                    if n_groups > 1:
-                        place, stop = place + lists.keys[item] % n_in // (n_in // n_groups) * share, item + 1
-                    _add_rows(currents, place, weights.weight, length, shift, lists, item, stop)
-                    item = stop
+        if not is_reached:
+            for i in range(currents.size):
+                currents[i] = biases[i]
+            is_reached = True
+        shift = table + ky * kernel_x * n_in * length
+        n_items = lists.ends[line, width] - lists.ends[line, 0]
+        if n_groups > 1:
+            _add_groups(line, shift, lists, weights.weight, geometry, currents)
+        elif n_items * kernel_x < _FEW * out_width:
+            _add_few(line, shift, lists, weights.weight, geometry, currents)
+        else:
+            _add_many(line, shift, lists, weights.weight, geometry, currents)
+    return is_reached
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_many(line: int, shift: int, lists: Lists, table: Floats, geometry: Geometry, currents: Floats) -> None:
+    """Add what input row `line` sends to a row of outputs, place by place: sums stay in registers for many items each."""
+    width, out_width, kernel_x = geometry[0, 1], geometry[1, 1], geometry[2, 1]
+    n_in = lists.keys.size // (lists.ends.shape[0] * width)
+    length = currents.size // out_width
+    # taps beside each other read columns beside each other, unless they are dilated
+    n_reads, span = (1, kernel_x) if geometry[5, 1] == 1 else (kernel_x, 1)
+    for out_x in range(out_width):
+        for read in range(n_reads):
+            x = out_x * geometry[3, 1] - geometry[4, 1] + read * geometry[5, 1]
+            item, last = lists.ends[line, min(max(x, 0), width)], lists.ends[line, max(min(x + span, width), 0)]
+            if item < last:
+                here = shift + (read - x) * n_in * length
+                _add_rows(currents, out_x * length, table, length, here, lists, item, last)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_few(line: int, shift: int, lists: Lists, table: Floats, geometry: Geometry, currents: Floats) -> None:
+    """The same sums in the same order, input column by column: most places have nothing to add, and are not looked at."""
+    width, out_width, kernel_x = geometry[0, 1], geometry[1, 1], geometry[2, 1]
+    stride, padding, dilation = geometry[3, 1], geometry[4, 1], geometry[5, 1]
+    n_in = lists.keys.size // (lists.ends.shape[0] * width)
+    length = currents.size // out_width
+    for x in range(width):
+        item, last = lists.ends[line, x], lists.ends[line, x + 1]
+        if item == last:
+            continue
+        for kx in range(kernel_x):
+            reach = x + padding - kx * dilation
+            out_x = reach if stride == 1 else reach // stride
+            if reach >= 0 and reach == out_x * stride and out_x < out_width:
+                here = shift + (kx - x) * n_in * length
+                _add_rows(currents, out_x * length, table, length, here, lists, item, last)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_groups(line: int, shift: int, lists: Lists, table: Floats, geometry: Geometry, currents: Floats) -> None:
+    """As `_add_few` of a convolution in groups."""
+    width, out_width, kernel_x = geometry[0, 1], geometry[1, 1], geometry[2, 1]
+    stride, padding, dilation = geometry[3, 1], geometry[4, 1], geometry[5, 1]
+    n_groups, share = geometry[6, 0], geometry[6, 1]
+    n_in, n_out = lists.keys.size // (lists.ends.shape[0] * width), currents.size // out_width
+    for item in range(lists.ends[line, 0], lists.ends[line, width]):
+        x, channel = lists.keys[item] // n_in, lists.keys[item] % n_in
+        for kx in range(kernel_x):
+            reach = x + padding - kx * dilation
+            out_x = reach // stride
+            if reach >= 0 and reach == out_x * stride and out_x < out_width:
+                place = out_x * n_out + channel // (n_in // n_groups) * share
+                here = shift + (kx - x) * n_in * share
+                _add_rows(currents, place, table, share, here, lists, item, item + 1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -206,18 +263,33 @@ def fire(currents: Floats, firing: Firing, place: int, n_places: int, length: in
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _tile(row: Floats, table: Floats, n_times: int) -> None:
+    """Write `row` `n_times` into the front of `table`."""
+    for time in range(n_times):
+        here = table[time * row.size : (time + 1) * row.size]
+        for i in range(row.size):
+            here[i] = row[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def gather_share(share: int, n_shares: int, lists: Lists, weights: Weights, geometry: Geometry, firing: Firing) -> int:
     """One of `n_shares` equal parts of what `gather` does: blocks one after the other, for their weights stay in the cache."""
     width, n_out = geometry[1, 1], weights.bias.size
     block_size = min(BLOCK, n_out) if geometry[6, 0] == 1 else n_out
     n_rows, n_blocks = firing.spikes.size // (width * n_out), (n_out + block_size - 1) // block_size
-    buffer = np.empty(width * block_size, np.float32)
+    buffer, at_rest = np.empty(width * block_size, np.float32), np.empty(width * block_size, np.float32)
+    tiled = -1  # the block whose biases `at_rest` has, once for each place
     total = 0
     for unit in range(n_rows * n_blocks * share // n_shares, n_rows * n_blocks * (share + 1) // n_shares):
         block, row = unit // n_rows, unit % n_rows
         length = min(block_size, n_out - block * block_size)
+        if block != tiled:
+            _tile(weights.bias[block * block_size : block * block_size + length], at_rest, width)
+            tiled = block
+        biases = at_rest[: width * length]
         currents = buffer[: width * length]
-        _gather_row(row, block, lists, weights, geometry, currents)
+        if not _gather_row(row, block, lists, weights, geometry, (currents, biases)):
+            currents = biases
         place = row * width * n_out + block * block_size
         if firing.v.size:
             n_places = 1 if length == n_out else width  # one run of neurons where blocks do not part them

@@ -8,6 +8,7 @@ from time import perf_counter_ns
 
 import numba
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from models.engine.compiled import CompiledNetwork
@@ -16,7 +17,7 @@ from models.engine.steps import Convolve, Dense, Pool, Scan
 # Below so many multiply-accumulates a bin, starting threads and measuring cost more than they bring.
 _LARGE_MACS = 20_000_000
 _LAYER_MACS = 1_000_000
-_REPEATS = 3
+_REPEATS = 9
 # A layer is measured with so many of its inputs active, from which its cost at any other density follows.
 _DENSITY = 0.25
 _MAX_THREADS = 8
@@ -28,17 +29,17 @@ def tune(compiled: CompiledNetwork) -> None:
     """Choose threads and densities; a small network is left as it is, on one thread and never dense."""
     if _macs(compiled) < _LARGE_MACS:
         return
-    compiled.n_threads = _best_threads(compiled)
-    for plan in compiled.plans[-1:]:
-        for step in plan.steps:
+    with torch.inference_mode():
+        compiled.n_threads = _best_threads(compiled)
+        for step in compiled.plans[-1].steps:
             if isinstance(step, Convolve) and step.macs >= _LAYER_MACS:
                 _find_density(step, compiled.n_threads)
     for plan in compiled.plans:
-        for step in plan.steps:  # what was put on the maps to measure with is still there
-            if isinstance(step, Pool):
-                step.is_clear = False
-            elif isinstance(step, Scan):
-                step.n_active = -1
+        for each in plan.steps:  # what was put on the maps to measure with is still there
+            if isinstance(each, Pool):
+                each.is_clear = False
+            elif isinstance(each, Scan):
+                each.n_active = -1
     compiled.reset()
 
 
@@ -48,20 +49,19 @@ def _macs(compiled: CompiledNetwork) -> int:
 
 def _best_threads(compiled: CompiledNetwork) -> int:
     """One thread, or more where a bin is so much shorter with them that they are worth a core each."""
-    limit = min(numba.get_num_threads(), os.cpu_count() or 1, torch.get_num_threads(), _MAX_THREADS)
-    best, shortest = 1, _bin_ns(compiled, 1)
-    n_threads = 2
-    while n_threads <= limit:
-        taken = _bin_ns(compiled, n_threads)
-        if taken > _WORTH_A_THREAD * shortest:
+    limit: int = min(numba.get_num_threads(), os.cpu_count() or 1, torch.get_num_threads(), _MAX_THREADS)
+    offered = [1 << i for i in range(limit.bit_length())]
+    times = _shortest_ns(*(_bin(compiled, n_threads) for n_threads in offered)) if limit > 1 else [0]
+    best = 0
+    for i in range(1, len(offered)):
+        if times[i] > _WORTH_A_THREAD * times[best]:
             break
-        best, shortest = n_threads, taken
-        n_threads *= 2
-    return best
+        best = i
+    return offered[best]
 
 
-def _bin_ns(compiled: CompiledNetwork, n_threads: int) -> int:
-    """Shortest time of a bin in which every layer has something to do."""
+def _bin(compiled: CompiledNetwork, n_threads: int) -> Callable[[], None]:
+    """A bin in which every layer has something to do."""
     steps = [step for step in compiled.plans[-1].steps if isinstance(step, (Scan, Convolve, Pool))]
     for step in steps:
         if isinstance(step, Convolve):
@@ -71,28 +71,36 @@ def _bin_ns(compiled: CompiledNetwork, n_threads: int) -> int:
         for step in steps:
             step.run(n_threads)
 
-    return _shortest_ns(run)
+    return run
 
 
 def _find_density(step: Convolve, n_threads: int) -> None:
     """From how many active inputs on the dense product is the quicker one, in the quicker precision."""
     assert step.dense is not None  # the planner gives one to every convolution
-    quickest = _shortest_ns(step.run_dense)
+    plain = step.dense
+    products = [plain]
     if has_fast_bfloat16():
-        other = Dense(step.dense.x, step.dense.convolution, step.dense.currents, step.dense.flat, torch.bfloat16)
-        plain, step.dense = step.dense, other
-        taken = _shortest_ns(step.run_dense)
-        if taken < quickest:
-            quickest = taken
-        else:
-            step.dense = plain
-    step.scan.x[:] = 0.0
-    step.scan.run(n_threads)
-    idle_ns = _shortest_ns(lambda: step.run_sparse(n_threads))
-    n_active = _light(step)
-    step.scan.run(n_threads)
-    busy_ns = _shortest_ns(lambda: step.run_sparse(n_threads))
-    a_spike_ns = max(busy_ns - idle_ns, 1) / n_active
+        products.append(Dense(plain.x, plain.convolution, plain.currents, plain.flat, torch.bfloat16))
+    lit = _light(step)
+    dark = np.zeros_like(lit)
+
+    def sparse(x: npt.NDArray[np.float32]) -> tuple[Callable[[], None], Callable[[], None]]:
+        def prepare() -> None:
+            step.scan.x[:] = x
+            step.scan.run(n_threads)
+
+        return prepare, lambda: step.run_sparse(n_threads)
+
+    def dense(product: Dense) -> tuple[Callable[[], None], Callable[[], None]]:
+        def prepare() -> None:
+            step.dense = product
+
+        return prepare, step.run_dense
+
+    idle_ns, busy_ns, *dense_ns = _shortest_ns(sparse(dark), sparse(lit), *(dense(product) for product in products))
+    quickest = min(dense_ns)
+    step.dense = products[dense_ns.index(quickest)]
+    a_spike_ns = max(busy_ns - idle_ns, 1) / max(int(lit.sum()), 1)
     step.dense_above = max(0.0, (quickest - idle_ns) / a_spike_ns)
 
 
@@ -102,18 +110,27 @@ def has_fast_bfloat16() -> bool:
     return any(ask() for ask in asked if ask is not None)
 
 
-def _light(step: Convolve) -> int:
-    """Make a share of the layer's inputs active, the same ones each time; how many."""
-    active = np.random.default_rng(0).random(step.scan.x.size) < _DENSITY
+def _light(step: Convolve) -> npt.NDArray[np.float32]:
+    """Make a share of the layer's inputs active, the same ones each time; the map."""
+    active = (np.random.default_rng(0).random(step.scan.x.size) < _DENSITY).astype(np.float32)
     step.scan.x[:] = active
-    return int(active.sum()) or 1
+    return active
 
 
-def _shortest_ns(run: Callable[[], None]) -> int:
-    run()  # compiles, and touches the memory
-    times = []
-    for _ in range(_REPEATS):
-        begun = perf_counter_ns()
-        run()
-        times.append(perf_counter_ns() - begun)
-    return min(times)
+# What is measured, or what is to be done before it, too.
+_Run = Callable[[], None]
+
+
+def _shortest_ns(*runs: _Run | tuple[_Run, _Run]) -> list[int]:
+    """Shortest time of each, measured in turns, so that a machine that slows down meanwhile slows all of them."""
+    times: list[list[int]] = [[] for _ in runs]
+    for turn in range(_REPEATS + 1):
+        for run, taken in zip(runs, times, strict=True):
+            prepare, measured = run if isinstance(run, tuple) else (None, run)
+            if prepare is not None:
+                prepare()
+            begun = perf_counter_ns()
+            measured()
+            if turn:  # the first turn compiles, and touches the memory
+                taken.append(perf_counter_ns() - begun)
+    return [min(taken) for taken in times]

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from numba import njit, prange
-from numba.extending import overload
 from torch import Tensor
 
 from models.functional import LIFParameters
 from models.kernels import arithmetic
 from models.kernels.affine import Affine
+from models.kernels.bfloats import narrow, widen
 from pipeline.schema.errors import ConfigurationError
 
 # Neurons handled together: of 16 bins, currents, potentials and gradients of one block stay in a core's second-level cache.
@@ -44,37 +44,6 @@ _decaying_exp = _curve(arithmetic.decaying_exp)
 _sigmoid_slope = _curve(arithmetic.sigmoid_slope)
 _atan_slope = _leaf(arithmetic.atan_slope)
 _triangle_slope = _leaf(arithmetic.triangle_slope)
-
-
-def _widen(value: Any) -> Any:
-    """Float32 of a float32, or of the bits of a bfloat16."""
-
-
-def _narrow(value: Any, like: Any) -> Any:
-    """Float32 as it is, or rounded to the bits of the nearest bfloat16 (half to even) where `like` is uint16."""
-
-
-@overload(_widen)
-def _widen_typed(value: Any) -> Callable[[Any], Any]:
-    def keep(value: Any) -> Any:
-        return value
-
-    def shift(value: Any) -> Any:
-        return np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
-
-    return shift if value.bitwidth == 16 else keep
-
-
-@overload(_narrow)
-def _narrow_typed(value: Any, like: Any) -> Callable[[Any, Any], Any]:  # noqa: ARG001 # numba calls it with types, by name
-    def keep(value: Any, like: Any) -> Any:  # noqa: ARG001 # one shape for both
-        return value
-
-    def round_to_even(value: Any, like: Any) -> Any:  # noqa: ARG001 # one shape for both
-        bits = np.float32(value).view(np.uint32)
-        return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
-
-    return round_to_even if like.bitwidth == 16 else keep
 
 
 @_leaf
@@ -99,9 +68,48 @@ def _pull(h: Array, grad_s: Array, slopes: Array, carried: Array, grad_x: Array,
     like = grad_x.dtype.type(0)
     for i in range(h.size):
         passed = _through(h[i], slopes[i] * by_reset, threshold, reset, is_hard)
-        grad_h = _widen(grad_s[i]) * slopes[i] + carried[i] * factor * passed
-        grad_x[i] = _narrow(grad_h * gain, like)
+        grad_h = widen(grad_s[i]) * slopes[i] + carried[i] * factor * passed
+        grad_x[i] = narrow(grad_h * gain, like)
         carried[i] = grad_h
+
+
+def _make_plain_pull(slope: Any) -> Any:
+    """`_fill_slopes` and `_pull` in one loop, for a hard reset that is detached: a neuron that fired passes nothing on."""
+
+    def pull(h: Array, grad_s: Array, carried: Array, grad_x: Array, rule: Any) -> None:
+        threshold, alpha, factor, gain = rule
+        like, none = grad_x.dtype.type(0), np.float32(0.0)
+        for i in range(h.size):
+            kept = none if h[i] >= threshold else carried[i] * factor
+            grad_h = widen(grad_s[i]) * slope(h[i] - threshold, alpha) + kept
+            grad_x[i] = narrow(grad_h * gain, like)
+            carried[i] = grad_h
+
+    return _curve(pull)
+
+
+@_curve
+def _sigmoid_slope_at(u: np.float32, alpha: np.float32) -> np.float32:
+    return _sigmoid_slope(_decaying_exp(abs(alpha * u)), alpha)
+
+
+_pull_sigmoid, _pull_atan, _pull_triangle = (
+    _make_plain_pull(slope) for slope in (_sigmoid_slope_at, _atan_slope, _triangle_slope)
+)
+
+
+@_leaf
+def _pull_plainly(h: Array, grad_s: Array, carried: Array, grad_x: Array, surrogate: tuple[int, np.float32], rule: Any) -> None:
+    """One bin back through a hard, detached reset; a loop for each surrogate, so that each vectorises."""
+    kind, alpha = surrogate
+    threshold, factor, gain = rule
+    whole = (threshold, alpha, factor, gain)
+    if kind == 0:
+        _pull_sigmoid(h, grad_s, carried, grad_x, whole)
+    elif kind == 1:
+        _pull_atan(h, grad_s, carried, grad_x, whole)
+    else:
+        _pull_triangle(h, grad_s, carried, grad_x, whole)
 
 
 @_leaf
@@ -109,7 +117,7 @@ def _fire(x: Array, v: Array, s: Array, gain: np.float32, bias: np.float32, rule
     """One bin of a row of neurons of one channel; `rule` is (keep, threshold, reset, is_hard, mark of silence, of a spike)."""
     keep, threshold, reset, is_hard, silent, fired = rule
     for i in range(x.size):
-        h = _charge(v[i], _widen(x[i]), keep, gain, bias)
+        h = _charge(v[i], widen(x[i]), keep, gain, bias)
         s[i] = fired if h >= threshold else silent
         v[i] = _settle(h, threshold, reset, is_hard)
 
@@ -119,7 +127,7 @@ def _fire_each(x: Array, v: Array, s: Array, gains: Array, biases: Array, rule: 
     """One bin of a row of neurons of which each has a channel of its own."""
     keep, threshold, reset, is_hard, silent, fired = rule
     for i in range(x.size):
-        h = _charge(v[i], _widen(x[i]), keep, gains[i], biases[i])
+        h = _charge(v[i], widen(x[i]), keep, gains[i], biases[i])
         s[i] = fired if h >= threshold else silent
         v[i] = _settle(h, threshold, reset, is_hard)
 
@@ -189,24 +197,27 @@ def _backward_units(arrays: Any, constants: Any, flags: Any, surrogate: Any, lea
     by_input = np.float32(1.0) if decays_input else none
     n_bins, n = x.shape
     h, slopes = np.empty((n_bins, _BLOCK), np.float32), np.empty(_BLOCK, np.float32)
-    membrane, leak = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    membrane, leak, carried = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
     for unit in range(units[0], units[1]):
         start = unit * _BLOCK
         stop = min(n, start + _BLOCK)
         size = stop - start
         for i in range(size):
-            membrane[i], leak[i] = v[start + i], none
+            membrane[i], leak[i], carried[i] = v[start + i], none, grad_v[start + i]
         for t in range(n_bins):
             current, potential = x[t, start:stop], h[t]
             for i in range(size):
-                potential[i] = _charge(membrane[i], _widen(current[i]), keep, gain, none)
+                potential[i] = _charge(membrane[i], widen(current[i]), keep, gain, none)
                 membrane[i] = _settle(potential[i], threshold, reset, is_hard)
-        carried, factor = grad_v[start:stop], np.float32(1.0)
+        factor = np.float32(1.0)
         for t in range(n_bins - 1, -1, -1):
             potential, upstream, out = h[t], grad_s[t, start:stop], grad_x[t, start:stop]
-            _fill_slopes(potential[:size], threshold, surrogate, slopes[:size])
-            rule = (threshold, reset, is_hard, by_reset, factor, gain)
-            _pull(potential[:size], upstream, slopes[:size], carried, out, rule)
+            if is_hard and is_reset_detached:
+                _pull_plainly(potential[:size], upstream, carried[:size], out, surrogate, (threshold, factor, gain))
+            else:
+                _fill_slopes(potential[:size], threshold, surrogate, slopes[:size])
+                rule = (threshold, reset, is_hard, by_reset, factor, gain)
+                _pull(potential[:size], upstream, slopes[:size], carried[:size], out, rule)
             if wants_leak:
                 # to the leak, H's derivative is x - v with decay_input, that is (H - v) / gain, and -v without: gain is 1
                 earlier = h[max(t - 1, 0)]
@@ -216,7 +227,7 @@ def _backward_units(arrays: Any, constants: Any, flags: Any, surrogate: Any, lea
             factor = none if is_membrane_detached else keep
         total = 0.0
         for i in range(size):
-            carried[i] *= factor
+            grad_v[start + i] = carried[i] * factor
             total += leak[i]
         leaks[unit] = total / gain
 

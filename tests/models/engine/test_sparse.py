@@ -53,7 +53,9 @@ def test_scan_lists_what_is_not_zero_in_order_and_weighs_it_by_its_reach() -> No
         (8, 32, (3, 3), (1, 1), (1, 1), (1, 1), 2),
     ],
 )
+@pytest.mark.parametrize("density", [0.02, 0.9])
 def test_gathered_currents_are_those_of_the_dense_convolution(
+    density: float,
     n_in: int,
     n_out: int,
     kernel: tuple[int, int],
@@ -62,7 +64,7 @@ def test_gathered_currents_are_those_of_the_dense_convolution(
     dilation: tuple[int, int],
     n_groups: int,
 ) -> None:
-    x = map_of(2, 9, 11, n_in)
+    x = map_of(2, 9, 11, n_in, density)  # by columns where little is active, by places where much is
     generator = torch.Generator().manual_seed(4)
     weight = torch.randn(n_out, n_in // n_groups, *kernel, generator=generator)
     bias = torch.randn(n_out, generator=generator)

@@ -22,7 +22,7 @@ def answers(compiled: CompiledNetwork, network: SpikingNetwork) -> torch.Tensor:
 
 def test_a_small_network_is_not_measured(lively: Lively[SpikingNetwork], monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = compile_network(small_network("spikformer", lively).float())
-    monkeypatch.setattr(tuning, "_shortest_ns", lambda _: pytest.fail("measured"))
+    monkeypatch.setattr(tuning, "_shortest_ns", lambda *_: pytest.fail("measured"))
     tuning.tune(compiled)
     assert compiled.n_threads == 1
 
@@ -48,9 +48,8 @@ def test_the_dense_product_begins_where_the_sparse_one_costs_as_much(
     compiled = compile_network(small_network("spikformer", lively).float())
     step = next(step for step in compiled.plans[-1].steps if isinstance(step, Convolve))
     # dense 900 ns, no spike 100 ns, a quarter of all inputs 100 ns more
-    times = iter([900, 100, 200])
-    monkeypatch.setattr(tuning, "_shortest_ns", lambda _: next(times))
+    monkeypatch.setattr(tuning, "_shortest_ns", lambda idle, busy, dense: [100, 200, 900])
     monkeypatch.setattr(tuning, "has_fast_bfloat16", lambda: False)
     tuning._find_density(step, 1)
-    a_quarter = int((step.scan.x != 0).sum())
+    a_quarter = int((step.scan.x != 0).sum())  # as it was left lit
     assert step.dense_above == pytest.approx(8 * a_quarter)
