@@ -109,6 +109,13 @@ def scan(x: Floats, reach: npt.NDArray[np.int64], lists: Lists, n_threads: int) 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _copy(source: Floats, target: Floats) -> None:
+    """`target[:] = source`, which numba would look at for overlaps and shapes each time."""
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _gather_row(row: int, block: int, lists: Lists, weights: Weights, geometry: Geometry, sums: tuple[Floats, Floats]) -> bool:
     """Fill `sums[0]`, flat (W', BLOCK), of one block of channels of output row `row` (of all streams together).
 
@@ -128,8 +135,7 @@ def _gather_row(row: int, block: int, lists: Lists, weights: Weights, geometry: 
         if y < 0 or y >= height or lists.ends[line, 0] == lists.ends[line, width]:
             continue
         if not is_reached:
-            for i in range(currents.size):
-                currents[i] = biases[i]
+            _copy(biases, currents)
             is_reached = True
         shift = table + ky * kernel_x * n_in * length
         n_items = lists.ends[line, width] - lists.ends[line, 0]
@@ -266,9 +272,7 @@ def fire(currents: Floats, firing: Firing, place: int, n_places: int, length: in
 def _tile(row: Floats, table: Floats, n_times: int) -> None:
     """Write `row` `n_times` into the front of `table`."""
     for time in range(n_times):
-        here = table[time * row.size : (time + 1) * row.size]
-        for i in range(row.size):
-            here[i] = row[i]
+        _copy(row, table[time * row.size : (time + 1) * row.size])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -296,7 +300,8 @@ def gather_share(share: int, n_shares: int, lists: Lists, weights: Weights, geom
             total += fire(currents, firing, place, n_places, width * length // n_places, n_out)
         else:
             for x in range(width):
-                firing.spikes[place + x * n_out : place + x * n_out + length] = currents[x * length : (x + 1) * length]
+                at = place + x * n_out
+                _copy(currents[x * length : (x + 1) * length], firing.spikes[at : at + length])
     return total
 
 
@@ -320,7 +325,7 @@ def pool_rows(first: int, step: int, x: Floats, out: Floats, geometry: Geometry)
         top = row % out_height * geometry[3, 0] - geometry[4, 0]
         begin, end = max(top, 0), min(top + geometry[2, 0], height)
         source = row // out_height * height * length
-        column[:] = x[source + begin * length : source + (begin + 1) * length]
+        _copy(x[source + begin * length : source + (begin + 1) * length], column)
         for y in range(begin + 1, end):
             _take_higher(column, x[source + y * length : source + (y + 1) * length])
         for out_x in range(out_width):
@@ -328,7 +333,7 @@ def pool_rows(first: int, step: int, x: Floats, out: Floats, geometry: Geometry)
             left, right = max(left, 0), min(left + geometry[2, 1], width)
             place = row * out_length + out_x * n_channels
             here = out[place : place + n_channels]
-            here[:] = column[left * n_channels : (left + 1) * n_channels]
+            _copy(column[left * n_channels : (left + 1) * n_channels], here)
             for other in range(left + 1, right):
                 _take_higher(here, column[other * n_channels : (other + 1) * n_channels])
 
