@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.decision import DecisionSettings, DecisionState, decide
+from pipeline.decision import DecisionSettings, DecisionState, decide, make_decision_settings
 from pipeline.rendering.track import Caption, CaptionTrack
 from pipeline.schema.errors import InputError
 from pipeline.schema.events import Events, SensorSize
@@ -95,7 +95,7 @@ def choose_captioner(labels: Path | None, network: str | None, sensor_size: Sens
     if network is None:
         return None
     from app.config import RecogniserSection
-    from app.wiring import load_named_recogniser, make_decision_settings
+    from app.wiring import load_named_recogniser
     from pipeline.schema.durations import parse_duration_us
 
     defaults = RecogniserSection()

@@ -15,7 +15,14 @@ _PAGE = Path(__file__).parents[1] / "docs" / "messages.md"
 _JSON_HEADS = (messages.Label, messages.Gap, messages.Status, messages.Meter, messages.Hello)
 _MSGPACK_HEADS = (messages.FrameHead, messages.EventsHead, messages.PreviewHead)
 _CONTROL = (messages.Request, messages.Reply)
-_NESTED = (messages.LabelLatency, messages.StageLatency, messages.RasterLayer)
+_NESTED = (
+    messages.LabelLatency,
+    messages.StageLatency,
+    messages.RasterLayer,
+    messages.LessonReport,
+    messages.TaughtClass,
+    messages.Lesson,
+)
 
 _INTRODUCTION = f"""\
 # Messages
@@ -63,7 +70,8 @@ nanoseconds of the sending machine, comparable on that machine only; latencies a
 
 `hello` names the address of the control socket (a ROUTER). Over TCP only its port counts: take the host through which you
 reached the bus. Send one JSON `Request` from a DEALER or REQ socket and receive one JSON `Reply`. `value` is, for `seek`,
-microseconds after the first event of the recording; for `speed`, a factor (0 = as fast as possible); for `loop`, 1 or 0.
+microseconds after the first event of the recording; for `speed`, a factor (0 = as fast as possible); for `loop`, 1 or 0;
+for `teach` and `record`, seconds of sensor time from now.
 """
 
 

@@ -19,6 +19,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Recordings",
         (
+            ("record", "app.commands.capturing:record", "Write what a source sends; with --label, clips to learn from."),
             ("info", "app.commands.recordings:info", "Describe recordings."),
             ("convert", "app.commands.editing:convert", "Rewrite a recording in another format."),
             ("cut", "app.commands.editing:cut", "Keep a part of a recording."),
@@ -31,6 +32,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Learning",
         (
             ("train", "app.commands.learning:train", "Train a network on recordings, clips or the simulator."),
+            ("teach", "app.commands.teaching:teach", "Teach a trained network new classes from a few examples."),
             ("evaluate", "app.commands.learning:evaluate", "Judge a checkpoint on labelled data."),
             ("zoo", "app.commands.learning:zoo", "List the networks."),
             (

@@ -2,12 +2,18 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import msgspec
 
-Progress = Callable[[int, int], None]
+
+class Progress(Protocol):
+    """Moves a bar."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """`done` of `total`; `note` is said beside the bar."""
 
 
 def print_json(value: object) -> None:
@@ -63,13 +69,14 @@ def progress_bar(title: str) -> Iterator[Progress]:
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
         console=Console(stderr=True),
         transient=True,
     )
     with bars:
-        task = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+        task = bars.add_task(title, total=None, note="")
+        yield lambda done, total, note="": bars.update(task, completed=done, total=total, note=note)
 
 
-def _no_progress(done: int, total: int) -> None:
+def _no_progress(done: int, total: int, note: str = "") -> None:
     """Nobody watches."""

@@ -11,14 +11,13 @@ import numpy as np
 from app.jobs import CaptureJob, InferenceJob
 from pipeline.bus import ControlClient, ControlServer, Overload, Publisher, Subscriber
 from pipeline.codec import topic_of
-from pipeline.decision import DEFAULT_QUIET_EVENTS, DecisionSettings
+from pipeline.decision import make_decision_settings
 from pipeline.publishing import Endpoint
-from pipeline.schema.clock import US_PER_S
 from pipeline.schema.errors import SaccadeError
 from pipeline.schema.events import SensorSize, empty_events
 from pipeline.schema.frames import SpikeFrame
 from pipeline.schema.messages import Hello
-from pipeline.schema.recognition import Recogniser, RecogniserInfo
+from pipeline.schema.recognition import Recogniser
 from pipeline.service import close_all
 
 if TYPE_CHECKING:
@@ -115,16 +114,9 @@ def load_named_recogniser(network: str, readout: str) -> Recogniser:
         from pipeline.fakes import CannedRecogniser
 
         return CannedRecogniser()
-    from models.recogniser import load_recogniser
+    from models.pupil import load_pupil
 
-    return load_recogniser(network, readout)
-
-
-def make_decision_settings(info: RecogniserInfo, threshold: float, hold_us: int) -> DecisionSettings:
-    """Give how sure and steady the labels of this recogniser must be, in its bins and by what its checkpoint says is quiet."""
-    hold_bins = max(1, -(-hold_us // info.delta_t_us))
-    quiet_events = round(info.quiet_rate_hz * info.delta_t_us / US_PER_S)
-    return DecisionSettings(threshold=threshold, hold_bins=hold_bins, quiet_events=quiet_events or DEFAULT_QUIET_EVENTS)
+    return load_pupil(network, readout, keeps=True)
 
 
 def _control_beside(address: str) -> str:

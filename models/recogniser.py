@@ -68,15 +68,22 @@ class StreamRecogniser:
         if self._begins_anew(frame):
             self.reset()
         self._logits.append(self._runner.step(frame.counts))
-        with torch.inference_mode():
-            scores = torch.stack(tuple(self._logits)).mean(dim=0).softmax(dim=0)
-        return self._predict(scores.numpy())
+        return self._predict(self.judge(self._mean()))
 
     def reset(self) -> None:
         """Put all membranes at rest and forget the running scores."""
         self._runner.reset()
         self._n_quiet = 0
         self._logits.clear()
+
+    def judge(self, mean: Tensor) -> npt.NDArray[np.float32]:
+        """Scores (K,) of the mean of what the network answered over a window: its logits (K,)."""
+        scores: npt.NDArray[np.float32] = mean.softmax(dim=0).numpy()
+        return scores
+
+    def _mean(self) -> Tensor:
+        with torch.inference_mode():
+            return torch.stack(tuple(self._logits)).mean(dim=0)
 
     def _begins_anew(self, frame: SpikeFrame) -> bool:
         if self._readout == "window":

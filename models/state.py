@@ -26,7 +26,7 @@ _METADATA_KEY = "saccade-state"
 # A network may begin to remember something at its second bin (TIM does).
 _N_BINS = (1, 2)
 
-_Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
+Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 def pack_state(network: nn.Module, state: State) -> bytes:
@@ -96,7 +96,7 @@ def _check_arrays(network: nn.Module, arrays: Mapping[str, Tensor]) -> None:
     n_streams = {shape[0] for shape, _ in found.values() if shape}
     if len(n_streams) != 1:
         raise ConfigurationError(f"arrays of a state must hold the same number of streams, not {sorted(n_streams)}")
-    layouts = [_layout(network, next(iter(n_streams)), n_bins) for n_bins in _N_BINS]
+    layouts = [state_layout(network, next(iter(n_streams)), n_bins) for n_bins in _N_BINS]
     if found in layouts:
         return
     wanted = layouts[-1]
@@ -105,7 +105,7 @@ def _check_arrays(network: nn.Module, arrays: Mapping[str, Tensor]) -> None:
     raise ConfigurationError(f"state does not fit the network: missing {missing}, unknown {unknown}, other {other}")
 
 
-def _layout(network: nn.Module, n_streams: int, n_bins: int) -> _Layout:
+def state_layout(network: nn.Module, n_streams: int, n_bins: int) -> Layout:
     """Shapes and types of what `network` remembers after `n_bins`, found by running its like without data."""
     configuration: Any = network.configuration
     dtype = next(network.parameters()).dtype

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.schema.clock import US_PER_S
 from pipeline.schema.errors import UsageError
 from pipeline.schema.messages import NOTHING_INDEX
-from pipeline.schema.recognition import QUIET_BINS, Prediction
+from pipeline.schema.recognition import QUIET_BINS, Prediction, RecogniserInfo
 
 # A few noise events a bin, where the checkpoint does not say how quiet its scenes may be.
 DEFAULT_QUIET_EVENTS = 10
@@ -46,6 +47,13 @@ class DecisionSettings:
                 raise UsageError(
                     f"{name} = {value} is out of range; scores and smoothing are 0 to 1, counts of bins start at 1"
                 )
+
+
+def make_decision_settings(info: RecogniserInfo, threshold: float, hold_us: int) -> DecisionSettings:
+    """How sure and steady the labels of this recogniser must be, in its bins and by what its checkpoint says is quiet."""
+    hold_bins = max(1, -(-hold_us // info.delta_t_us))
+    quiet_events = round(info.quiet_rate_hz * info.delta_t_us / US_PER_S)
+    return DecisionSettings(threshold=threshold, hold_bins=hold_bins, quiet_events=quiet_events or DEFAULT_QUIET_EVENTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from pipeline.bus import ControlClient, ControlServer, Inlet
 from pipeline.codec import pack, topic_of, unpack
 from pipeline.decision import DecisionSettings, DecisionState, decide
 from pipeline.labelling import Judged, find_gap, join_hellos, make_hello, make_label, make_meter
+from pipeline.lessons import LESSON_COMMANDS, answer_lesson, follow_classes
 from pipeline.power import PowerMeter, PowerReading
-from pipeline.publishing import Endpoint, StatusBoard, greet, send_wanted
+from pipeline.publishing import Endpoint, StatusBoard, follow_demand, greet, send_wanted
 from pipeline.schema.clock import NS_PER_MS, host_ns
 from pipeline.schema.errors import SaccadeError, WireError
 from pipeline.schema.frames import SpikeFrame
@@ -58,6 +59,7 @@ class InferenceService:
         for outlet in self._outlets:
             outlet.poll()
         self._control.poll(self.answer)
+        self._follow_lessons()
         self._follow_demand()
         parts = self._inlet.receive(_RECEIVE_MS)
         if parts is not None:
@@ -72,6 +74,8 @@ class InferenceService:
         if request.command == "reset":
             self._reset()
             return Reply(ok=True, text="membranes are at rest")
+        if request.command in LESSON_COMMANDS:
+            return answer_lesson(self._recogniser, request)
         try:
             return self._capture.request(request)
         except SaccadeError as error:
@@ -93,11 +97,13 @@ class InferenceService:
         wanted = {kind for kind in _ON_DEMAND if self._is_wanted(kind)}
         is_owner_there = self._hello.source and self._outlets[0].has_subscriber(topic_of("label", self._hello.source))
         wanted |= {"frame"} if is_owner_there or "frame" in self._subscribed else set()
-        for kind in wanted - self._subscribed:
-            self._inlet.subscribe(topic_of(kind))
-        for kind in self._subscribed - wanted:
-            self._inlet.unsubscribe(topic_of(kind))
-        self._subscribed = wanted
+        self._subscribed = follow_demand(self._inlet, self._subscribed, wanted)
+
+    def _follow_lessons(self) -> None:
+        changed = follow_classes(self._hello, self._recogniser)
+        if changed is not None:
+            self._hello, self._state = changed, DecisionState()
+            greet(self._endpoints, changed)
 
     def _take(self, parts: list[bytes], received_ns: int) -> None:
         try:
@@ -122,11 +128,12 @@ class InferenceService:
         if self._board.status.state != "running":
             self._board.tell("running")
         self._watch_order(head)
+        info = self._recogniser.info  # what it is taught in this step is for the next
         prediction = self._recogniser.step(frame)
         inferred_ns = host_ns()
         decision, self._state = decide(self._state, prediction, frame.n_events, self._settings)
         judged = Judged(head, prediction, decision, received_ns, inferred_ns)
-        send_wanted(self._outlets, pack(make_label(judged, self._recogniser.info, host_ns())))
+        send_wanted(self._outlets, pack(make_label(judged, info, host_ns())))
         self._board.count(n_frames=1, n_events=head.n_events, n_dropped_events=head.n_dropped)
         self._board.note(sensor_t_us=head.end_us)
         if self._is_wanted("meter"):

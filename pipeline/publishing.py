@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from pipeline.bus import Outlet
+from pipeline.bus import Inlet, Outlet
 from pipeline.codec import Part, Parts, pack, topic_of, unpack
 from pipeline.preview import RATE_HZ, PreviewBuilder
 from pipeline.schema.clock import NS_PER_S, US_PER_S, host_ns
@@ -41,6 +41,15 @@ def read_wish(parts: Sequence[Part] | None) -> Hello | None:
     if isinstance(message, Hello) and message.frame_width and message.frame_height and message.delta_t_us:
         return message
     return None
+
+
+def follow_demand(inlet: Inlet, subscribed: set[str], wanted: set[str]) -> set[str]:
+    """Ask for the kinds of message that are wanted now and no longer for the others; gives what is subscribed then."""
+    for kind in wanted - subscribed:
+        inlet.subscribe(topic_of(kind))
+    for kind in subscribed - wanted:
+        inlet.unsubscribe(topic_of(kind))
+    return wanted
 
 
 def send_wanted(outlets: Iterable[Outlet], parts: Parts) -> None:

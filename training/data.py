@@ -1,14 +1,11 @@
-"""Labelled clips as binned frames: from recordings (a folder per label, or in the layout of DVS128 Gesture), npz, simulator.
+"""Labelled clips as binned frames, whatever the layout of the data: held in memory, or kept on disk by a cache.
 
 Everything is cut by `pipeline.binning`, the same binner that runs live.
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl
 
 import numpy as np
 import numpy.typing as npt
@@ -16,39 +13,30 @@ import numpy.typing as npt
 from pipeline.binning import bin_events
 from pipeline.schema.errors import ConfigurationError, InputError, UsageError
 from pipeline.schema.events import Events, SensorSize, make_events
-from pipeline.sources.base import EventSource
-from pipeline.sources.gesture_labels import (
-    GESTURE_CLASSES,
-    cut_intervals,
-    labelled_recordings,
-    labels_of,
-    read_gesture_labels,
-    read_trials,
+from training.cache import ClipCache, ClipLabel, Place, ShelvedCounts, key_of
+from training.layouts import (
+    Layout,
+    OpenSource,
+    cut_stream,
+    layout_of,
+    open_plainly,
+    recordings_with_labels,
+    subject_of,
 )
 
 Counts = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
-# Binned clips are held in memory; beyond this they would push a 16 GB machine into swap.
+# Clips without a cache are held in memory; beyond this they would push a 16 GB machine into swap.
 _MAX_BYTES = 8_000_000_000
-
-
-# Gives the source of a recording on disk, perhaps behind filters.
-OpenSource = Callable[[Path], EventSource]
-
-
-def open_plainly(path: Path) -> EventSource:
-    """Open a recording as it is."""
-    from pipeline.sources.registry import open_recording
-
-    return open_recording(path)
 
 
 @dataclass(frozen=True, slots=True)
 class Binning:
     """How clips become frames: bin length, frame (width, height), bins of one window T, and where to cut long recordings.
 
-    `open_source` is how recordings are opened; clips that are no recordings (npz, simulator) never meet it.
+    `open_source` is how recordings are opened; clips that are no recordings (npz, simulator) never meet it. `reading` says the
+    same in words, for the cache: clips opened in a way that nothing tells are never cached.
     """
 
     delta_t_us: int
@@ -56,19 +44,24 @@ class Binning:
     n_time_bins: int
     cut_us: int | None = None
     open_source: OpenSource = open_plainly
+    reading: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipSet:
-    """Labelled clips. `counts[i]` is uint8 (n_bins_i, 2, H, W); `labels[i]` indexes `classes`; `groups[i]` names the recording.
+    """Labelled clips. `counts[i]` is uint8 (n_bins_i, 2, H, W); `labels[i]` indexes `classes`.
 
-    Clips of one recording (of one simulated person) share a group and never stand on both sides of a split.
+    `groups[i]` names who is seen, or the recording where that is not known: what a split keeps on one side unless told
+    otherwise. `recordings[i]` names the recording; empty where it is the group. `counts` may lie on disk: each `counts[i]`
+    reads anew. `origin` says how the clips were cut where the data set decided that.
     """
 
-    counts: list[Counts]
+    counts: Sequence[Counts]
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     groups: list[str]
+    recordings: list[str] = field(default_factory=list)
+    origin: str = ""
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -77,8 +70,13 @@ class ClipSet:
     def take(self, indices: Sequence[int]) -> "ClipSet":
         """The clips at `indices`, in that order."""
         rows = [int(i) for i in indices]
+        counts = self.counts
         return replace(
-            self, counts=[self.counts[i] for i in rows], labels=self.labels[rows], groups=[self.groups[i] for i in rows]
+            self,
+            counts=counts.take(rows) if isinstance(counts, ShelvedCounts) else [counts[i] for i in rows],
+            labels=self.labels[rows],
+            groups=[self.groups[i] for i in rows],
+            recordings=[self.recordings[i] for i in rows] if self.recordings else [],
         )
 
     def with_classes(self, classes: Sequence[str]) -> "ClipSet":
@@ -112,25 +110,19 @@ def split_by_group(clips: ClipSet, share: float, seed: int) -> tuple[list[int], 
     return train, test
 
 
-def load_clips(data: str, binning: Binning, progress: Progress | None = None) -> ClipSet:
-    """Clips named by `data`: `synthetic:gestures[?clips=..&seed=..]`, an npz of labelled clips, or a folder of recordings.
+def load_clips(data: str, binning: Binning, progress: Progress | None = None, cache: ClipCache | None = None) -> ClipSet:
+    """Clips named by `data`: `synthetic:gestures[?clips=..&seed=..]`, `tonic:NAME[?..]`, an npz, or a folder of recordings.
 
     The folder has one folder per label, or recordings with `_labels.csv` beside them as in DVS128 Gesture; of these a list such
-    as `trials_to_train.txt` names a part.
+    as `trials_to_train.txt` names a part. With a cache only what it does not hold is read, and nothing stays in memory.
     """
-    if data.startswith("synthetic:"):
-        return _from_simulator(data.removeprefix("synthetic:"), binning, progress)
-    if data.startswith("tonic:"):
-        raise UsageError(f"{data}: tonic data sets are not built yet in this version; use a folder, an npz or synthetic:")
-    path = Path(data)
-    if path.is_dir():
-        labelled = labelled_recordings(path)
-        return _from_labelled(labelled, binning, progress) if labelled else _from_folder(path, binning, progress)
-    if path.is_file():
-        if path.name.startswith("trials_") and path.suffix == ".txt":
-            return _from_labelled(read_trials(path), binning, progress)
-        return _from_npz(path, binning, progress)
-    raise InputError(f"{data}: no such folder or file; DATA is a folder of recordings per label, an npz, or synthetic:gestures")
+    return _clips_of_layout(layout_of(data, binning.open_source, binning.cut_us), binning, progress, cache)
+
+
+def from_recordings(recordings: Sequence[tuple[Path, str]], binning: Binning, progress: Progress | None = None) -> ClipSet:
+    """Clips of (path, label) pairs; each recording is a group of its own, unless its name says who is seen."""
+    named = [(path, label, str(path), subject_of(path.stem)) for path, label in recordings]
+    return _clips_of_layout(recordings_with_labels(named, binning.open_source, binning.cut_us), binning, progress, None)
 
 
 def windows(counts: Counts, n_time_bins: int) -> Iterator[Counts]:
@@ -152,42 +144,8 @@ def padded(counts: Counts, n_time_bins: int) -> Counts:
 
 def clips_of(events: Events, sensor: SensorSize, binning: Binning) -> Iterator[Counts]:
     """Binned clips of one recording: the whole, or pieces of `cut_us` (a last piece shorter than half of it is left out)."""
-    if events.size == 0:
-        return
-    if binning.cut_us is None:
-        yield _binned(events, sensor, binning)
-        return
-    first, last = int(events["t"][0]), int(events["t"][-1])
-    for start in range(first, last + 1, binning.cut_us):
-        if last + 1 - start < binning.cut_us / 2:
-            return
-        begin, end = np.searchsorted(events["t"], [start, start + binning.cut_us])
-        if begin < end:
-            yield _binned(events[begin:end], sensor, binning)
-
-
-def _binned(events: Events, sensor: SensorSize, binning: Binning) -> Counts:
-    counts, _ = bin_events(events, sensor, SensorSize(*binning.size), binning.delta_t_us)
-    return counts
-
-
-def _gather(pieces: Iterator[tuple[str, str, Counts]], classes: Sequence[str] | None = None) -> ClipSet:
-    """Put (label, group, counts) pieces together, within the memory bound."""
-    counts, names, groups, n_bytes = [], [], [], 0
-    for label, group, clip in pieces:
-        n_bytes += clip.nbytes
-        if n_bytes > _MAX_BYTES:
-            raise UsageError(
-                f"binned clips need more than {_MAX_BYTES // 10**9} GB; use longer bins, a smaller size or fewer clips"
-            )
-        counts.append(clip)
-        names.append(label)
-        groups.append(group)
-    order = tuple(classes) if classes is not None else tuple(sorted(set(names)))
-    if not counts:
-        raise InputError("no clip with events found in the data")
-    index = {name: i for i, name in enumerate(order)}
-    return ClipSet(counts, np.array([index[name] for name in names], dtype=np.int64), order, groups)
+    for piece in cut_stream([events], binning.cut_us):
+        yield _binned(piece, sensor, binning)
 
 
 def read_recording(path: Path, open_source: OpenSource = open_plainly) -> tuple[Events, SensorSize]:
@@ -197,101 +155,99 @@ def read_recording(path: Path, open_source: OpenSource = open_plainly) -> tuple[
         return (np.concatenate(packets) if packets else make_events([], [], [], [])), source.info.sensor_size
 
 
-def from_recordings(recordings: Sequence[tuple[Path, str]], binning: Binning, progress: Progress | None = None) -> ClipSet:
-    """Clips of (path, label) pairs; each recording is a group of its own."""
-
-    def pieces() -> Iterator[tuple[str, str, Counts]]:
-        for done, (path, label) in enumerate(recordings):
-            events, sensor = read_recording(path, binning.open_source)
-            for clip in clips_of(events, sensor, binning):
-                yield label, str(path), clip
-            if progress is not None:
-                progress(done + 1, len(recordings))
-
-    return _gather(pieces())
+def _binned(events: Events, sensor: SensorSize, binning: Binning) -> Counts:
+    counts, _ = bin_events(events, sensor, SensorSize(*binning.size), binning.delta_t_us)
+    return counts
 
 
-def _from_folder(folder: Path, binning: Binning, progress: Progress | None) -> ClipSet:
-    recordings = [
-        (path, label.name)
-        for label in sorted(folder.iterdir())
-        if label.is_dir() and not label.name.startswith(".")
-        for path in sorted(label.iterdir())
-        if path.is_file() and not path.name.startswith(".")
-    ]
-    if not recordings:
-        raise InputError(f"{folder}: no recordings; expected one folder per label with recordings inside")
-    return from_recordings(recordings, binning, progress)
+def _clips_of_layout(layout: Layout, binning: Binning, progress: Progress | None, cache: ClipCache | None) -> ClipSet:
+    is_told = binning.open_source is open_plainly or binning.reading
+    counts: Sequence[Counts]
+    if cache is None or not is_told:
+        counts, labels = _in_memory(layout, binning, progress)
+    else:
+        counts, labels = _on_disk(layout, binning, progress, cache)
+    order = layout.classes if layout.classes is not None else tuple(sorted({label.label for label in labels}))
+    if not labels:
+        raise InputError("no clip with events found in the data")
+    index = {name: i for i, name in enumerate(order)}
+    return ClipSet(
+        counts,
+        np.array([index[label.label] for label in labels], dtype=np.int64),
+        order,
+        [label.subject or label.recording for label in labels],
+        [label.recording for label in labels],
+        layout.origin,
+    )
 
 
-def _from_labelled(recordings: Sequence[Path], binning: Binning, progress: Progress | None) -> ClipSet:
-    """Clips of recordings with labels beside them; all recordings of a person (`user01_led` is of user01) are one group."""
-
-    def pieces() -> Iterator[tuple[str, str, Counts]]:
-        for done, path in enumerate(recordings):
-            intervals = read_gesture_labels(labels_of(path))
-            with binning.open_source(path) as source:
-                for interval, events in cut_intervals(source.packets(), intervals):
-                    for clip in clips_of(events, source.info.sensor_size, binning):
-                        yield interval.label, path.stem.partition("_")[0], clip
-            if progress is not None:
-                progress(done + 1, len(recordings))
-
-    return _gather(pieces(), GESTURE_CLASSES)
+def _in_memory(layout: Layout, binning: Binning, progress: Progress | None) -> tuple[list[Counts], list[ClipLabel]]:
+    counts, labels, n_bytes = list[Counts](), list[ClipLabel](), 0
+    for _, label, clip in _read(layout, range(len(layout.portions)), binning, progress):
+        n_bytes += clip.nbytes
+        if n_bytes > _MAX_BYTES:
+            raise UsageError(
+                f"binned clips need more than {_MAX_BYTES // 10**9} GB of memory; use a cache, longer bins or a smaller size"
+            )
+        counts.append(clip)
+        labels.append(label)
+    return counts, labels
 
 
-def _from_npz(path: Path, binning: Binning, progress: Progress | None) -> ClipSet:
-    """Layout: t, x, y, p of all clips one after another; `offsets`, `labels`, `classes`, `names`, `width`, `height`."""
-    arrays = _read_npz(path)
-    offsets, labels = arrays["offsets"], arrays["labels"]
-    classes = [str(name) for name in arrays["classes"]]
-    names = [str(name) for name in arrays["names"]]
-    sensor = SensorSize(int(arrays["width"]), int(arrays["height"]))
-
-    def pieces() -> Iterator[tuple[str, str, Counts]]:
-        for i, label in enumerate(labels):
-            rows = slice(int(offsets[i]), int(offsets[i + 1]))
-            events = make_events(*(arrays[name][rows] for name in ("t", "x", "y", "p")))
-            for clip in clips_of(events[np.argsort(events["t"], kind="stable")], sensor, binning):
-                yield classes[int(label)], names[i], clip
-            if progress is not None:
-                progress(i + 1, len(labels))
-
-    return _gather(pieces(), classes)
-
-
-def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    wanted = ("t", "x", "y", "p", "offsets", "labels", "classes", "names", "width", "height")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in wanted if name not in file]
-            if missing:
-                raise InputError(f"{path}: npz without {', '.join(missing)}; labelled clips need {', '.join(wanted)}")
-            arrays = {name: file[name] for name in wanted}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise InputError(f"{path}: not an npz of labelled clips ({error})") from error
-    n_events, n_clips = arrays["t"].shape[0], arrays["labels"].shape[0]
-    offsets = arrays["offsets"]
-    if offsets.shape != (n_clips + 1,) or np.any(np.diff(offsets) < 0) or offsets[0] < 0 or offsets[-1] > n_events:
-        raise InputError(f"{path}: offsets do not cut {n_events} events into {n_clips} clips")
-    return arrays
+def _on_disk(
+    layout: Layout, binning: Binning, progress: Progress | None, cache: ClipCache
+) -> tuple[ShelvedCounts, list[ClipLabel]]:
+    """Fill the cache with what it lacks, then say where everything lies."""
+    words = (*(str(number) for number in (binning.delta_t_us, *binning.size, binning.cut_us)), binning.reading)
+    keys = [key_of((portion.identity, *words), layout.made_by) for portion in layout.portions]
+    shelves = [cache.find(key) for key in keys]
+    missing = [i for i, shelf in enumerate(shelves) if shelf is None]
+    pieces = _Portions(_read(layout, missing, binning, progress))
+    for i in missing:
+        cache.put(keys[i], binning.size, pieces.of(i))
+        shelves[i] = cache.find(keys[i])
+    labels, places = list[ClipLabel](), list[Place]()
+    for key, shelf in zip(keys, shelves, strict=True):
+        if shelf is None:
+            raise InputError(f"the cache lost clips that it had just been given ({key}); run the command again")
+        labels += shelf.clips
+        places += shelf.places
+    return ShelvedCounts(places), labels
 
 
-def _from_simulator(name: str, binning: Binning, progress: Progress | None) -> ClipSet:
-    from pipeline.simulator import GESTURES, make_clips
+class _Portions:
+    """Pieces (portion, label, counts) that come in the order of their portions, handed out portion by portion."""
 
-    kind, _, query = name.partition("?")
-    options = dict(parse_qsl(query))
-    if kind != "gestures" or set(options) - {"clips", "seed"}:
-        raise UsageError(f"synthetic:{name}: there is synthetic:gestures[?clips=N&seed=N] to train and judge on")
-    n_clips, seed = int(options.get("clips", 240)), int(options.get("seed", 0))
-    seeds = range(seed, seed + max(1, n_clips // len(GESTURES)))
+    def __init__(self, pieces: Iterator[tuple[int, ClipLabel, Counts]]) -> None:
+        self._pieces = pieces
+        self._next = next(pieces, None)
 
-    def pieces() -> Iterator[tuple[str, str, Counts]]:
-        n = len(seeds) * len(GESTURES)
-        for done, (label, clip_seed, events) in enumerate(make_clips(GESTURES, seeds, n_workers=os.cpu_count() or 1)):
-            yield GESTURES[label], f"person {clip_seed}", _binned(events, SensorSize(128, 128), binning)
-            if progress is not None:
-                progress(done + 1, n)
+    def of(self, i: int) -> Iterator[tuple[ClipLabel, Counts]]:
+        """The pieces of portion `i`, which may be none; to be run to its end."""
+        while self._next is not None and self._next[0] == i:
+            yield self._next[1:]
+            self._next = next(self._pieces, None)
 
-    return _gather(pieces(), GESTURES)
+
+def _read(
+    layout: Layout, indices: Sequence[int], binning: Binning, progress: Progress | None
+) -> Iterator[tuple[int, ClipLabel, Counts]]:
+    """Binned clips of these portions, telling `progress` how many of all expected clips are there."""
+    sizes = [portion.n_clips for portion in layout.portions]
+    n_total = sum(sizes)
+    n_before, n_here, current = n_total - sum(sizes[i] for i in indices), 0, None
+    for i, stretch in layout.read(indices):
+        counts = _binned(stretch.events, stretch.sensor_size, binning)
+        yield i, ClipLabel(stretch.label, stretch.recording, stretch.subject, counts.shape[0]), counts
+        if current is not None and i != current:
+            n_before, n_here = n_before + sum(sizes[j] for j in _between(indices, current, i)), 0
+        current, n_here = i, n_here + 1
+        if progress is not None:
+            progress(n_before + min(n_here, sizes[i]), n_total)
+    if progress is not None:
+        progress(n_total, n_total)
+
+
+def _between(indices: Iterable[int], first: int, end: int) -> list[int]:
+    """Those of ascending `indices` in `[first, end)`."""
+    return [i for i in indices if first <= i < end]

@@ -1,6 +1,7 @@
 """Judging: accuracy of whole clips, confusion, operations and energy."""
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -59,20 +60,20 @@ def evaluate(
     """
     network.eval()
     meter = SpikeMeter(network)
-    pieces = [(i, window) for i, counts in enumerate(clips.counts) for window in windows(counts, n_time_bins)]
+    # one batch at a time: clips may lie on disk, and be more than memory holds
+    pieces = ((i, window) for i, counts in enumerate(clips.counts) for window in windows(counts, n_time_bins))
     sums = torch.zeros(len(clips), len(clips.classes))
-    spent = Reading()
+    spent, n_bins = Reading(), 0
     with torch.inference_mode():
-        for start in range(0, len(pieces), batch):
-            rows = pieces[start : start + batch]
+        while rows := list(islice(pieces, batch)):
             counts = torch.from_numpy(np.stack([window for _, window in rows], axis=1)).to(torch.float32)
             logits: Tensor = network(counts)
             sums.index_add_(0, torch.tensor([i for i, _ in rows]), logits)
             spent.add(meter.read().layers)
+            n_bins += len(rows) * n_time_bins
             if progress is not None:
-                progress(start + len(rows), len(pieces))
+                progress(rows[-1][0] + 1, len(clips))
     meter.close()
-    n_bins = len(pieces) * n_time_bins
     return _count(sums.argmax(dim=1).numpy(), clips, spent.sops / n_bins, _costs(spent, n_bins, rule), with_layers=with_layers)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoint import CheckpointInfo, find_checkpoint, read_info
+from training.decision_results import decision_rows
 from training.speeds import decode_rows, memory_rows
 from training.zoo_results import zoo_rows
 
@@ -145,6 +146,7 @@ def main() -> None:
     print(_HEAD)
     print("\n".join(real_rows()))
     print("\n".join(shipped_rows(read_info(find_checkpoint("default")))))
+    print("\n".join(decision_rows(_RESULTS)))
     print("\n".join(zoo_rows(_RESULTS)))
     print("\n".join(stream_rows()))
     print("\n".join(decode_rows(_RESULTS)))

@@ -35,7 +35,7 @@ def bench(
     repeats
         How often each is measured.
     device
-        Where neurons run.
+        Where neurons or a network run. stream on cuda is all streams in one batch, without processes of their own.
     streams
         How many streams go side by side in stream.
     json
@@ -47,10 +47,10 @@ def bench(
         raise UsageError(f"{events} events, {repeats} times, {streams} streams; each must be at least 1")
     if what != "decode" and (files or kinds):
         raise UsageError(f"bench {what} makes its own events; leave files and --kinds out")
-    if what != "neuron" and device != "cpu":
+    if what in ("decode", "bin") and device != "cpu":
         raise UsageError(f"bench {what} measures the CPU; leave --device out")
     if what in ("step", "stream"):
-        return _print_times(what, repeats, streams, json=json)
+        return _print_times(what, repeats, streams, device, json=json)
     machine = describe_machine()
     rows: list[dict[str, Any]] = []
     found = _neurons(events, repeats, device) if what == "neuron" else _rows(what, files, kinds, (events, repeats))
@@ -78,12 +78,16 @@ def _figures(row: dict[str, Any]) -> tuple[object, ...]:
     return row["mev_s"], f"{row['spread_s'] / row['median_s']:.0%}", row["limit_mev_s"], f"{row['share_of_limit']:.0%}"
 
 
-def _print_times(what: str, repeats: int, n_streams: int, *, json: bool) -> int:
+def _print_times(what: str, repeats: int, n_streams: int, device: str, *, json: bool) -> int:
     """One bin, or one stream: a single object, in lines where it is not asked for as JSON."""
     from app.bench.timing import describe_machine
 
     machine = describe_machine()
-    if what == "step":
+    if device == "cuda":
+        from app.bench.gpu import measure_step_on_gpu, measure_streams_on_gpu
+
+        found = measure_step_on_gpu(repeats) if what == "step" else measure_streams_on_gpu(n_streams, repeats)
+    elif what == "step":
         from app.bench.step import measure_step
 
         found = measure_step(repeats)

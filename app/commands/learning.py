@@ -2,88 +2,30 @@
 
 import json as json_module
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from app.reading import AS_IT_IS, Reading, open_part
-from app.settings import read_settings, read_size
+from app.labelled_data import (
+    CacheOptions,
+    DataOptions,
+    facts_of,
+    load,
+    one_side,
+    open_source,
+    reading_as_trained,
+    sides,
+)
+from app.reading import AS_IT_IS
+from app.settings import read_settings
 from app.source_options import ReadingFlags
-from pipeline.schema.errors import ConfigurationError, UsageError
+from app.training_options import RecipeOptions, RunOptions, telling
 
 if TYPE_CHECKING:
-    from training.data import Binning, ClipSet, OpenSource
+    from training.data import ClipSet
     from training.eval import Evaluation, LayerCost
-    from training.train import Recipe
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """How recordings become clips, and which clips are judged.
-
-    Parameters
-    ----------
-    test
-        Judged data of its own; without it a share of the recordings is set aside before training.
-    holdout
-        Share of each class's recordings set aside for judging.
-    split_seed
-        Seed of that draw, independent of the training's.
-    classes
-        Only these classes, separated by commas.
-    delta_t
-        Duration of one time bin.
-    bins
-        Time bins of one window, T.
-    size
-        Width x height of the frames the network sees.
-    cut
-        Cut recordings into clips of this duration.
-    """
-
-    test: str | None = None
-    holdout: float = 0.2
-    split_seed: int = 0
-    classes: str | None = None
-    delta_t: str = "25ms"
-    bins: int = 16
-    size: str = "64x64"
-    cut: str | None = None
-
-
-@dataclass(frozen=True)
-class RecipeOptions:
-    """How the network is trained.
-
-    Parameters
-    ----------
-    epochs
-        Passes over the training clips.
-    batch
-        Clips of one step.
-    rate
-        Largest learning rate.
-    loss
-        Cross-entropy of every bin (tet) or of the mean (mean).
-    augmentation
-        Small shifts, scalings, rotations and losses of events (mild), or none.
-    seed
-        Seed of weights, order and augmentation.
-    log
-        JSON lines of every step.
-    """
-
-    epochs: int = 30
-    batch: int = 16
-    rate: float = 1e-3
-    loss: Literal["tet", "mean"] = "tet"
-    augmentation: Literal["mild", "none"] = "mild"
-    seed: int = 0
-    log: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -104,8 +46,10 @@ class EnergyOptions:
 
 
 _ENERGY_OPTIONS = EnergyOptions()
+_CACHE_OPTIONS = CacheOptions()
 _DATA_OPTIONS = DataOptions()
 _RECIPE_OPTIONS = RecipeOptions()
+_RUN_OPTIONS = RunOptions()
 
 
 def train(  # noqa: PLR0913 # each is a flag of the command, or a set of them
@@ -116,7 +60,9 @@ def train(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     setting: Annotated[list[str] | None, Parameter(name="--set")] = None,
     clips: Annotated[DataOptions, Parameter(name="*")] = _DATA_OPTIONS,
     reading: ReadingFlags = AS_IT_IS,
+    cache: Annotated[CacheOptions, Parameter(name="*")] = _CACHE_OPTIONS,
     recipe: Annotated[RecipeOptions, Parameter(name="*")] = _RECIPE_OPTIONS,
+    run: Annotated[RunOptions, Parameter(name="*")] = _RUN_OPTIONS,
     json: bool = False,
 ) -> int:
     """Train a network and keep its last epoch.
@@ -125,7 +71,8 @@ def train(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     ----------
     data
         A folder of recordings per label, one in the layout of DVS128 Gesture (recordings with NAME_labels.csv beside them) or
-        its trials_to_train.txt, an npz of labelled clips, or synthetic:gestures[?clips=N&seed=N].
+        its trials_to_train.txt, an npz of labelled clips, synthetic:gestures[?clips=N&seed=N], or
+        tonic:NAME[?root=FOLDER&split=train&download=1].
     out
         Checkpoint to write (safetensors).
     network
@@ -135,23 +82,30 @@ def train(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     json
         Print the result as one JSON object.
     """
-    from app.terminal import progress_bar
-    from training.data import load_clips
+    from training.loop import is_first_process
     from training.memory import keep_freed_memory
     from training.train import save, train_checkpoint
 
     keep_freed_memory()
-    binning = replace(_binning(clips), open_source=_opener(data, reading))
-    with progress_bar("binning") as progress:
-        everything = load_clips(data, binning, progress)
-    train_clips, test_clips, split = _sides(_restricted(everything, clips.classes), clips, binning)
-    with progress_bar("training") as progress:
-        trained, info = train_checkpoint(
-            network, read_settings(setting or []), train_clips, binning, _recipe(recipe), _reporter(progress, recipe.log)
-        )
+    wanted, (placement, keep) = recipe.read(), run.placement(out)
+    binning = clips.binning(data, reading)
+    everything = load(data, binning, cache, clips.classes)
+    train_clips, test_clips, split = sides(everything, data, clips, binning, cache)
+    with telling(recipe, keep.steps_done()) as report:
+        settings = read_settings(setting or [])
+        trained, info = train_checkpoint(network, settings, train_clips, binning, wanted, report, placement)
+    if not is_first_process():
+        return 0
     result = _judge(trained, test_clips, binning.n_time_bins)
-    save(out, trained, info, {"test": _plain(result)}, {"data": data, "split": split, "command": " ".join(sys.argv[1:])})
-    _print(result, json, f"{out}: {len(train_clips)} clips, {recipe.epochs} epochs")
+    save(
+        out,
+        trained,
+        info,
+        {"test": _plain(result)},
+        {**facts_of(data, everything, split, reading), "command": " ".join(sys.argv[1:])},
+    )
+    keep.remove()
+    _print(result, json, f"{out}: {len(train_clips)} clips, {wanted.epochs} epochs")
     return 0
 
 
@@ -161,8 +115,11 @@ def evaluate(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     *,
     classes: str | None = None,
     cut: str | None = None,
-    split: bool = False,
+    side: Literal["train", "test"] | None = None,
+    split_file: Path | None = None,
+    as_they_are: bool = False,
     reading: ReadingFlags = AS_IT_IS,
+    cache: Annotated[CacheOptions, Parameter(name="*")] = _CACHE_OPTIONS,
     estimate: Annotated[EnergyOptions, Parameter(name="*")] = _ENERGY_OPTIONS,
     json: bool = False,
 ) -> int:
@@ -174,29 +131,32 @@ def evaluate(  # noqa: PLR0913 # each is a flag of the command, or a set of them
         A path, or a name such as default.
     data
         A folder of recordings per label, one in the layout of DVS128 Gesture (recordings with NAME_labels.csv beside them) or
-        its trials_to_train.txt, an npz of labelled clips, or synthetic:gestures[?clips=N&seed=N].
+        its trials_to_train.txt, an npz of labelled clips, synthetic:gestures[?clips=N&seed=N], or
+        tonic:NAME[?root=FOLDER&split=train&download=1].
     classes
         Only clips of these classes, separated by commas.
     cut
         Cut recordings into clips of this duration, each judged on its own.
-    split
-        Judge only the recordings that training set aside (as stored in the checkpoint).
+    side
+        Judge only what training set aside (test), or only what it saw (train), as the checkpoint keeps it.
+    split_file
+        Take the sides from this file instead of the checkpoint; the test side, unless told otherwise.
+    as_they_are
+        Read recordings as they are, without the filters and flags that training had.
     json
         Print one JSON object.
     """
-    from app.terminal import progress_bar
-    from models.checkpoint import load_checkpoint
+    from models.pupil import load_judged
     from pipeline.schema.durations import parse_duration_us
-    from training.data import Binning, load_clips
+    from training.data import Binning
 
-    network, info, _ = load_checkpoint(checkpoint)
+    network, info, _ = load_judged(checkpoint)
     cut_us = None if cut is None else parse_duration_us(cut)
-    binning = Binning(info.delta_t_us, info.size, info.n_time_bins, cut_us, _opener(data, reading))
-    with progress_bar("binning") as progress:
-        clips = load_clips(data, binning, progress)
-    clips = _restricted(clips, classes)
-    if split:
-        clips = _set_aside(clips, info.training.get("split", {}), checkpoint)
+    opener = open_source(data, reading if as_they_are else reading_as_trained(reading, info, data))
+    binning = Binning(info.delta_t_us, info.size, info.n_time_bins, cut_us, *opener)
+    clips = load(data, binning, cache, classes)
+    if side is not None or split_file is not None:
+        clips = one_side(clips, side or "test", split_file, info, checkpoint)
     clips = clips.with_classes(info.classes)
     _print(_judge(network.float(), clips, info.n_time_bins, estimate), json, checkpoint)
     return 0
@@ -231,73 +191,6 @@ def zoo(*, json: bool = False) -> int:
         )
     Console().print(table)
     return 0
-
-
-def _binning(options: DataOptions) -> "Binning":
-    from pipeline.schema.durations import parse_duration_us
-    from training.data import Binning
-
-    cut_us = None if options.cut is None else parse_duration_us(options.cut)
-    return Binning(parse_duration_us(options.delta_t), read_size(options.size), options.bins, cut_us)
-
-
-def _opener(data: str, reading: Reading) -> "OpenSource":
-    """How recordings are opened; UsageError where there are none to which the flags could apply."""
-    if reading != AS_IT_IS and (data.startswith("synthetic:") or data.endswith(".npz")):
-        raise UsageError(f"{data} holds clips, not recordings; leave the options that say how recordings are read out")
-    return partial(open_part, reading=reading)
-
-
-def _recipe(options: RecipeOptions) -> "Recipe":
-    from training.augmentation import MILD, NONE
-    from training.train import Recipe
-
-    return Recipe(
-        epochs=options.epochs,
-        batch=options.batch,
-        learning_rate=options.rate,
-        loss=options.loss,
-        seed=options.seed,
-        augmentation=MILD if options.augmentation == "mild" else NONE,
-    )
-
-
-def _restricted(clips: "ClipSet", classes: str | None) -> "ClipSet":
-    return clips if classes is None else clips.with_classes([name.strip() for name in classes.split(",")])
-
-
-def _sides(clips: "ClipSet", options: DataOptions, binning: "Binning") -> tuple["ClipSet", "ClipSet", dict[str, Any]]:
-    from training.data import load_clips, split_by_group
-
-    if options.test is not None:
-        judged = load_clips(options.test, binning).with_classes(clips.classes)
-        return clips, judged, {"kind": "own test data", "test": options.test}
-    if not 0.0 < options.holdout < 1.0:
-        raise UsageError(f"--holdout {options.holdout}: expected a share between 0 and 1, or judged data with --test")
-    train_rows, test_rows = split_by_group(clips, options.holdout, options.split_seed)
-    split = {"kind": "by recording", "holdout": options.holdout, "split_seed": options.split_seed}
-    return clips.take(train_rows), clips.take(test_rows), split
-
-
-def _set_aside(clips: "ClipSet", split: dict[str, Any], checkpoint: str) -> "ClipSet":
-    from training.data import split_by_group
-
-    if split.get("kind") != "by recording":
-        raise ConfigurationError(f"{checkpoint} was not trained with a split by recording; leave --split out")
-    return clips.take(split_by_group(clips, split["holdout"], split["split_seed"])[1])
-
-
-def _reporter(progress: Any, log: Path | None) -> Callable[[dict[str, Any]], None]:
-    from training.train import log_lines
-
-    write = None if log is None else log_lines(log)
-
-    def report(line: dict[str, Any]) -> None:
-        progress(line["step"], line["n_steps"])
-        if write is not None:
-            write(line)
-
-    return report
 
 
 def _judge(network: Any, clips: "ClipSet", n_time_bins: int, estimate: EnergyOptions = _ENERGY_OPTIONS) -> "Evaluation":

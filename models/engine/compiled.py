@@ -15,10 +15,10 @@ from models.neuron import State
 from models.operations import Operations
 
 # Logits of the compiled network may differ by so much from the plain one's when it is tried.
-_TOLERANCE = 1e-3
+TOLERANCE = 1e-3
 _N_TRIALS = 3
 # What torch and Python raise where a network of somebody's own does what no plan foresees; it then runs plainly.
-_UNFORESEEN = (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError)
+UNFORESEEN = (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError)
 
 
 class CompiledNetwork:
@@ -102,26 +102,31 @@ def compile_network(network: nn.Module, n_streams: int = 1) -> CompiledNetwork:
         raise NotCapturedError("its weights are not on the CPU")
     if network.training:
         raise NotCapturedError("it is in training")
-    frames = _trial_frames(network, n_streams)
-    first, state = capture(network, frames[0], None)
-    graphs = [first]
-    if first.new or first.fixed:
-        _, state = capture(network, frames[1], state)  # some neurons begin at the second bin, which finds them at rest
-        later, after = capture(network, frames[2], state)
-        if _layout(after) != _layout(state):
-            raise NotCapturedError("what it remembers grows from bin to bin")
-        graphs.append(later)
+    frames = trial_frames(network, n_streams)
+    graphs = write_down(network, frames)
     try:
         compiled = CompiledNetwork(graphs)
         _try(compiled, network, frames)
-    except _UNFORESEEN as error:
+    except UNFORESEEN as error:
         raise NotCapturedError(f"its step cannot be laid out ({type(error).__name__}: {error})") from error
     for graph in graphs:
         graph.forget()
     return compiled
 
 
-def _trial_frames(network: nn.Module, n_streams: int) -> Tensor:
+def write_down(network: nn.Module, frames: Tensor) -> list[Graph]:
+    """The graph of the first bin and, where it is another, that of all later ones, watched on `frames` (3, B, 2, H, W)."""
+    first, state = capture(network, frames[0], None)
+    if not (first.new or first.fixed):
+        return [first]
+    _, state = capture(network, frames[1], state)  # some neurons begin at the second bin, which finds them at rest
+    later, after = capture(network, frames[2], state)
+    if _layout(after) != _layout(state):
+        raise NotCapturedError("what it remembers grows from bin to bin")
+    return [first, later]
+
+
+def trial_frames(network: nn.Module, n_streams: int) -> Tensor:
     """Seeded event counts (T, B, 2, H, W) to watch and to try the network with."""
     configuration: Any = network.configuration
     width, height = configuration.size
@@ -141,6 +146,6 @@ def _try(compiled: CompiledNetwork, network: nn.Module, frames: Tensor) -> None:
             wanted, state = network.step(frame, state)  # type: ignore[operator]  # every network of the zoo has step
         found = compiled.step(frame.to(torch.uint8).numpy())
         error = (found - wanted).abs().max().item()
-        if not error <= _TOLERANCE * max(1.0, wanted.abs().max().item()):
+        if not error <= TOLERANCE * max(1.0, wanted.abs().max().item()):
             raise NotCapturedError(f"compiled, its answers differ by {error:.2g}")
     compiled.reset()

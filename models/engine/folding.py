@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from models.engine.graph import Call, Graph, Value
@@ -78,7 +77,7 @@ def _convolution(call: Call) -> Convolution | None:
     return Convolution(
         x=x,
         weight=weight.unsqueeze(2) if n_axes == 1 else weight,
-        bias=torch.zeros(len(weight)) if bias is None else bias.detach().float(),
+        bias=weight.new_zeros(len(weight)) if bias is None else bias.detach().float(),
         stride=_pair(named.get("stride", 1), 1, n_axes),
         padding=_pair(padding, 0, n_axes),
         dilation=_pair(named.get("dilation", 1), 1, n_axes),

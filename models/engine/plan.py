@@ -36,7 +36,7 @@ from models.zoo.spikformer import SpikingProduct
 
 _POOL = ("input", "kernel_size", "stride", "padding", "dilation")
 # What stands between a convolution and its neurons without changing the order of its items.
-_RESHAPES = {"view", "view_as", "flatten", "unflatten", "unsqueeze", "squeeze", "reshape"}
+RESHAPES = {"view", "view_as", "flatten", "unflatten", "unsqueeze", "squeeze", "reshape"}
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Memories:
         """The membranes of `key`, shaped and laid out as `like`, at rest when they are new."""
         found = self.membranes.get(key)
         if found is None:
-            found = self.membranes[key] = torch.empty_strided(like.shape, like.stride()).zero_()
+            found = self.membranes[key] = torch.empty_strided(like.shape, like.stride(), device=like.device).zero_()
         if found.shape != like.shape or found.stride() != like.stride():
             raise NotCapturedError(f"membranes of {key} change their shape from bin to bin")
         return found
@@ -196,7 +196,7 @@ class Planner(Ground):
             if isinstance(reader.layer, LIF):
                 path.append(reader)
                 return path if _is_same(self._look(path[:-1], seen), seen) else None
-            if reader.layer is not None or reader.name not in _RESHAPES or reader.arguments[0] != value:
+            if reader.layer is not None or reader.name not in RESHAPES or reader.arguments[0] != value:
                 return None
             path.append(reader)
             value = reader.outputs[0]

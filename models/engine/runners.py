@@ -46,7 +46,7 @@ class Runner(Protocol):
         ...
 
     def step(self, counts: Counts) -> Tensor:
-        """Logits (K,) of the next bin, event counts (2, H, W); the caller's to keep."""
+        """Logits (K,) of the next bin, on the CPU, event counts (2, H, W); the caller's to keep."""
         ...
 
     def reset(self) -> None:
@@ -78,7 +78,7 @@ class PlainRunner:
         x = torch.from_numpy(counts.astype(np.float32)).unsqueeze(0)  # (1, 2, H, W)
         with torch.inference_mode():
             logits, self._state = self._network.step(x.to(self._parameter), self._state)  # type: ignore[operator]  # the zoo's
-        return logits[0]  # type: ignore[no-any-return]
+        return logits[0].cpu()  # type: ignore[no-any-return]
 
     def reset(self) -> None:
         """Forget the state."""
@@ -90,10 +90,10 @@ class PlainRunner:
         layers, rows = [], []
         for name, n_neurons in self._sizes.items():
             spikes = reading.spikes.get(name)
-            flat = torch.zeros(n_neurons) if spikes is None else spikes.flatten()
-            sampled = flat[_sample(n_neurons)]
+            flat = torch.zeros(n_neurons) if spikes is None else spikes.flatten().cpu()
+            sampled = flat[sample_of(n_neurons)]
             rows.append(sampled)
-            layers.append(_raster_layer(name, sampled.numel(), n_neurons, flat.mean().item()))
+            layers.append(raster_layer(name, sampled.numel(), n_neurons, flat.mean().item()))
         raster = torch.cat(rows) if rows else torch.zeros(0)
         # a neuron that fires counts is lit like any other
         return BinReading(reading.sops, reading.first_macs, tuple(layers), (raster > 0).to(torch.uint8).numpy())
@@ -161,7 +161,7 @@ class CompiledRunner:
             row = np.zeros(layer.places.size, np.float32) if asked is None else asked.spikes[asked.places]
             n_spikes = 0 if asked is None else plan.firing[layer.name].n_spikes
             rows.append(row)
-            layers.append(_raster_layer(layer.name, layer.places.size, layer.n_neurons, n_spikes / layer.n_neurons))
+            layers.append(raster_layer(layer.name, layer.places.size, layer.n_neurons, n_spikes / layer.n_neurons))
         operations = self._compiled.operations().values()
         return BinReading(
             sops=sum(layer.sops for layer in operations if not layer.is_dense),
@@ -172,8 +172,12 @@ class CompiledRunner:
 
 
 def choose_runner(network: nn.Module) -> Runner:
-    """The compiled network where it can be compiled, else the plain one, and why is logged."""
+    """The network compiled, on a GPU recorded, where that can be; else the plain one, and why is logged."""
     try:
+        if next(network.parameters()).is_cuda:
+            from models.engine.cuda_runner import RecordedRunner
+
+            return RecordedRunner(network)
         return CompiledRunner(network)
     except NotCapturedError as error:
         _LOG.info("the network runs plainly: %s", error)
@@ -188,12 +192,13 @@ def _is_cold() -> bool:
     return folder is None or not any(Path(folder).glob("sparse.gather_share*.nbi"))
 
 
-def _raster_layer(name: str, n_rows: int, n_neurons: int, rate: float) -> RasterLayer:
+def raster_layer(name: str, n_rows: int, n_neurons: int, rate: float) -> RasterLayer:
+    """What a reading says of a layer that fired at `rate`."""
     return RasterLayer(name=name, n_rows=n_rows, n_neurons=n_neurons, firing_rate=round(rate, _RATE_DIGITS))
 
 
 @functools.cache
-def _sample(n_neurons: int) -> Tensor:
+def sample_of(n_neurons: int) -> Tensor:
     """Which neurons of a layer are shown: drawn once and for all, spread over all channels and places."""
     chosen = torch.randperm(n_neurons, generator=torch.Generator().manual_seed(n_neurons))[:_ROWS_PER_LAYER]
     return chosen.sort().values
@@ -201,6 +206,6 @@ def _sample(n_neurons: int) -> Tensor:
 
 def _places(spikes: Tensor) -> npt.NDArray[np.int64]:
     """Where the neurons shown lie in the memory of `spikes`, whatever the order of its axes."""
-    chosen = _sample(spikes.numel()).numpy()
+    chosen = sample_of(spikes.numel()).numpy()
     axes = np.unravel_index(chosen, tuple(spikes.shape))
     return sum((axis * stride for axis, stride in zip(axes, spikes.stride(), strict=True)), np.zeros_like(chosen))

@@ -181,10 +181,19 @@ class PreviewHead(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A command on the control socket: pause, resume, seek (us), speed (factor, 0 = as fast as possible), loop, reset, stop."""
+    """A command on the control socket: pause, resume, seek (us), speed (factor, 0 = as fast as possible), loop, reset, stop.
 
-    command: Literal["pause", "resume", "seek", "speed", "loop", "reset", "stop", "describe"]
+    `teach`: the next `value` seconds of the stream are an example of `name`. `forget` drops the taught class `name`, `rename`
+    calls it `new_name`, `lessons` asks for a `LessonReport`. `record`: write the next `value` seconds as a clip of `name`.
+    """
+
+    command: Literal[
+        "pause", "resume", "seek", "speed", "loop", "reset", "stop", "describe",
+        "teach", "forget", "rename", "lessons", "record",
+    ]  # fmt: skip
     value: float | None = None
+    name: str = ""
+    new_name: str = ""
     v: int = SCHEMA_VERSION
     type: Literal["request"] = "request"
 
@@ -196,6 +205,34 @@ class Reply(msgspec.Struct, frozen=True):
     text: str = ""
     v: int = SCHEMA_VERSION
     type: Literal["reply"] = "reply"
+
+
+class TaughtClass(msgspec.Struct, frozen=True):
+    """A class that was taught, and how often it was shown."""
+
+    name: str
+    n_examples: int
+
+
+class Lesson(msgspec.Struct, frozen=True):
+    """An example being shown: `n_bins_seen` of its `n_bins` time bins have passed."""
+
+    name: str
+    n_bins_seen: int
+    n_bins: int
+
+
+class LessonReport(msgspec.Struct, frozen=True):
+    """What a recogniser was taught, as the `text` of the reply to `lessons` has it (JSON).
+
+    `lesson` is what is being shown now; `note` says why the last example was not learnt, if it was not; `home` is the file in
+    which lessons are kept, empty for none.
+    """
+
+    taught: list[TaughtClass]
+    lesson: Lesson | None = None
+    note: str = ""
+    home: str = ""
 
 
 class Hello(msgspec.Struct, frozen=True):

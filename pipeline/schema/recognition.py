@@ -1,14 +1,14 @@
 """What a recogniser is, said where capture and inference can see it and torch cannot."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.schema.events import SensorSize
 from pipeline.schema.frames import SpikeFrame
-from pipeline.schema.messages import RasterLayer
+from pipeline.schema.messages import LessonReport, RasterLayer
 
 # So many bins in a row below the quiet rate make a quiet scene; fewer may be the turning point of a movement.
 QUIET_BINS = 5
@@ -18,8 +18,9 @@ QUIET_BINS = 5
 class Prediction:
     """Answer of the network for one time bin.
 
-    `scores` is float32 (K,), probabilities of the K classes summing to 1. `sops` counts synaptic operations of this bin,
-    `macs` the multiply-accumulates of layers that see numbers (the first, heads on means), `energy_uj` the estimate from both.
+    `scores` is float32 (K,), probabilities of the K classes; what is missing to 1 is "none of these". `sops` counts synaptic
+    operations of this bin, `macs` the multiply-accumulates of layers that see numbers (the first, heads on means),
+    `energy_uj` the estimate from both.
     `raster` is uint8 (R,), 0 or 1, the sampled neurons of `layers` one after another.
     `is_window_end`: the scores may be trusted. With the `window` readout at the last bin of a window, with `running` once half
     a window was seen since rest.
@@ -67,4 +68,29 @@ class Recogniser(Protocol):
 
     def reset(self) -> None:
         """Put all membranes at rest and forget the running scores."""
+        ...
+
+
+@runtime_checkable
+class Teachable(Recogniser, Protocol):
+    """A recogniser that learns new classes while it runs; `info.classes` grows and shrinks with them.
+
+    Inference calls these between steps, when somebody asks on the control socket.
+    """
+
+    @property
+    def lessons(self) -> LessonReport:
+        """What was taught, and what is being shown now."""
+        ...
+
+    def begin_lesson(self, name: str, n_bins: int) -> None:
+        """Take the next `n_bins` bins as an example of `name`; UsageError while another lesson runs or for a name taken."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """Drop a taught class; UsageError when there is none of that name."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a taught class another name; UsageError when that cannot be."""
         ...

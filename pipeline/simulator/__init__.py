@@ -3,19 +3,24 @@
 The rest of the program knows only the names below. numba is loaded at the first clip, not at import.
 """
 
-from pipeline.simulator.clips import DVS128, make_clips, simulate_clip, simulate_quiet
+from pipeline.simulator.clips import DVS128, FOREIGN_SCENES, make_clips, simulate_clip, simulate_foreign, simulate_quiet
 from pipeline.simulator.gestures import GESTURES, Act, check_gesture
 from pipeline.simulator.show import limit_show, plan_show, play_show
+from pipeline.simulator.variation import EVERYTHING, Variation
 
 __all__ = [
     "DVS128",
+    "EVERYTHING",
+    "FOREIGN_SCENES",
     "GESTURES",
     "Act",
+    "Variation",
     "check_gesture",
     "limit_show",
     "make_clips",
     "plan_show",
     "play_show",
     "simulate_clip",
+    "simulate_foreign",
     "simulate_quiet",
 ]

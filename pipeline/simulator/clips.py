@@ -1,5 +1,6 @@
 """Labelled clips from the simulator: what training and tests ask for."""
 
+import functools
 import multiprocessing
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,13 +11,17 @@ import numpy as np
 
 from pipeline.schema.errors import UsageError, WorkerLostError
 from pipeline.schema.events import Events, SensorSize
-from pipeline.simulator.gestures import Act, check_gesture, draw_manner
+from pipeline.simulator.gestures import GESTURES, Act, check_gesture, draw_manner
+from pipeline.simulator.variation import EVERYTHING, Variation
 
 DVS128 = SensorSize(128, 128)
-CLIP_US = 1_200_000
+CLIP_US = 1_500_000
 
-# Streams of chance of a clip; the stage uses 0 to 2 of the same seed.
-_MANNER_STREAM, _QUIET_STREAM = 16, 17
+# What `simulate_foreign` shows: false alarms are counted on these.
+FOREIGN_SCENES = ("moving_camera", "walker", "flickering_lamp", "falling_ball", "drifting_bar", "noise")
+
+# Streams of chance of a clip; the stage uses 0 to 3 of the same seed.
+_MANNER_STREAM, _QUIET_STREAM, _FOREIGN_STREAM = 16, 17, 18
 # Sizes that the simulator accepts: smaller shows no person, larger takes too long to be meant.
 _MIN_SIDE_PX, _MAX_SIDE_PX = 16, 1280
 _MAX_DURATION_US = 3_600_000_000
@@ -24,17 +29,25 @@ _MAX_DURATION_US = 3_600_000_000
 _AHEAD_PER_WORKER = 4
 
 
-def simulate_clip(gesture: str, seed: int, *, duration_us: int = CLIP_US, sensor_size: SensorSize = DVS128) -> Events:
+def simulate_clip(
+    gesture: str,
+    seed: int,
+    *,
+    duration_us: int = CLIP_US,
+    sensor_size: SensorSize = DVS128,
+    variation: Variation = EVERYTHING,
+) -> Events:
     """Simulate a person doing `gesture` all the time: events with t in `[0, duration_us)`.
 
-    Everything is drawn from `seed` >= 0: same arguments, same events. UsageError for an unknown gesture, seed, time or size.
+    Everything is drawn from `seed` >= 0: same arguments, same events; parts of `variation` that are off leave the others' draws
+    alone. UsageError for an unknown gesture, seed, time or size.
     """
     check_gesture(gesture)
     check_sizes(seed, duration_us, sensor_size)
     from pipeline.simulator.stage import Stage
 
-    manner = draw_manner(gesture, np.random.default_rng([seed, _MANNER_STREAM]))
-    return _join(Stage(seed, sensor_size).play([Act(gesture, manner, duration_us)]), duration_us)
+    manner = draw_manner(gesture, np.random.default_rng([seed, _MANNER_STREAM, GESTURES.index(gesture)]), variation)
+    return _join(Stage(seed, sensor_size, variation=variation).play([Act(gesture, manner, duration_us)]), duration_us)
 
 
 def simulate_quiet(seed: int, *, duration_us: int = CLIP_US, sensor_size: SensorSize = DVS128) -> Events:
@@ -49,6 +62,20 @@ def simulate_quiet(seed: int, *, duration_us: int = CLIP_US, sensor_size: Sensor
     return _join(Stage(seed, sensor_size, is_empty=is_empty).play([Act(None, None, duration_us)]), duration_us)
 
 
+def simulate_foreign(kind: str, seed: int, *, duration_us: int = CLIP_US, sensor_size: SensorSize = DVS128) -> Events:
+    """Simulate a scene of `FOREIGN_SCENES`, in which something moves or flickers and nobody does a gesture.
+
+    Everything is drawn from `seed` >= 0; t in `[0, duration_us)`. UsageError for an unknown kind, seed, time or size.
+    """
+    if kind not in FOREIGN_SCENES:
+        raise UsageError(f"no foreign scene {kind!r} in the simulator; it knows {', '.join(FOREIGN_SCENES)}")
+    check_sizes(seed, duration_us, sensor_size)
+    from pipeline.simulator.foreign import film_foreign
+
+    rng, noise_rng = (np.random.default_rng([seed, stream]) for stream in (_FOREIGN_STREAM, _FOREIGN_STREAM + 1))
+    return _join(film_foreign(kind, rng, noise_rng, sensor_size, duration_us), duration_us)
+
+
 def make_clips(
     gestures: Sequence[str],
     seeds: Iterable[int],
@@ -56,6 +83,7 @@ def make_clips(
     duration_us: int = CLIP_US,
     sensor_size: SensorSize = DVS128,
     n_workers: int = 0,
+    variation: Variation = EVERYTHING,
 ) -> Iterator[tuple[int, int, Events]]:
     """Make clips of all gestures with each seed in turn: (index in `gestures`, seed, events), always in the same order.
 
@@ -64,9 +92,10 @@ def make_clips(
     for gesture in gestures:
         check_gesture(gesture)
     jobs = ((index, gesture, seed) for seed in seeds for index, gesture in enumerate(gestures))
+    simulate = functools.partial(simulate_clip, duration_us=duration_us, sensor_size=sensor_size, variation=variation)
     if n_workers <= 0:
         for index, gesture, seed in jobs:
-            yield index, seed, simulate_clip(gesture, seed, duration_us=duration_us, sensor_size=sensor_size)
+            yield index, seed, simulate(gesture, seed)
         return
     # Spawned, not forked: a fork would copy locks that threads of torch, numba or ZeroMQ may hold.
     context = multiprocessing.get_context("spawn")
@@ -74,7 +103,7 @@ def make_clips(
     pool = ProcessPoolExecutor(n_workers, mp_context=context)
     try:
         for index, gesture, seed in jobs:
-            future = pool.submit(simulate_clip, gesture, seed, duration_us=duration_us, sensor_size=sensor_size)
+            future = pool.submit(simulate, gesture, seed)
             waiting.append((index, seed, future))
             if len(waiting) >= _AHEAD_PER_WORKER * n_workers:
                 yield _await(waiting)

@@ -7,30 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pipeline.schema.events import SensorSize
-
 # Columns of a part: a capsule from (x0, y0) with radius r0 to (x1, y1) with radius r1, as x0, y0, x1, y1, r0, r1 in pixels; its
-# reflectance; and stripes along it: relative strength, stripes per pixel, phase in stripes.
-N_PART_COLUMNS = 10
+# reflectance, or for a shadow the share of light that it takes, negative; stripes along it: relative strength, stripes per
+# pixel, phase in stripes; stripes across it: strength, per pixel.
+N_PART_COLUMNS = 12
 
 # Light that reaches every pixel whatever it looks at (stray light, dark current), so that the log stays finite.
 STRAY_LIGHT = 0.02
 # Width in pixels over which an edge goes from one side to the other: the blur of a small lens.
 _EDGE_PX = 1.5
-
-
-def draw_background(rng: np.random.Generator, sensor_size: SensorSize) -> npt.NDArray[np.float32]:
-    """Draw a wall: reflectances in 0.03..1, float32 (H, W), with a gradient, a few upright bands and fine grain."""
-    width, height = sensor_size
-    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
-    wall = np.full((height, width), np.exp(rng.uniform(np.log(0.10), np.log(0.7))))
-    slope_x, slope_y = rng.uniform(-0.35, 0.35, 2)
-    wall *= 1.0 + slope_x * (x / width - 0.5) + slope_y * (y / height - 0.5)
-    for _ in range(rng.integers(0, 4)):
-        left, right = np.sort(rng.uniform(0, width, 2))
-        wall[:, int(left) : int(right)] *= rng.uniform(0.75, 1.3)
-    wall *= np.exp(rng.normal(0.0, rng.uniform(0.0, 0.08), wall.shape))
-    return np.asarray(np.clip(wall, 0.03, 1.0), dtype=np.float32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -46,7 +31,9 @@ def _box(part: npt.NDArray[np.float64], width: int, height: int) -> tuple[int, i
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _paint(part: npt.NDArray[np.float64], picture: npt.NDArray[np.float32]) -> None:
-    """Paint one capsule over the picture, float32 (H, W), with soft edges, stripes along it and round shading across it."""
+    """Paint one capsule over the picture, float32 (H, W), with soft edges, stripes and round shading; no radius is none."""
+    if part[4] <= 0.0 and part[5] <= 0.0:
+        return
     left, right, top, bottom = _box(part, picture.shape[1], picture.shape[0])
     x0, y0 = part[0], part[1]
     bone_x, bone_y = part[2] - x0, part[3] - y0
@@ -63,12 +50,20 @@ def _paint(part: npt.NDArray[np.float64], picture: npt.NDArray[np.float32]) -> N
             distance_squared = aside_x * aside_x + aside_y * aside_y
             if distance_squared >= outermost * outermost:
                 continue
+            if part[6] < 0.0:
+                # no kink at the rim, for a kink that moves is a line of events
+                depth = 1.0 - distance_squared / (outermost * outermost)
+                picture[y, x] *= 1.0 + part[6] * depth * depth
+                continue
             cover = min((outermost - np.sqrt(distance_squared)) * (1.0 / _EDGE_PX), 1.0)
             light = part[6]
             if part[7] > 0.0:
                 stripe = along * length * part[8] + part[9]
                 # a triangle wave in -1..1, which is a sine in all but price
                 light *= 1.0 + part[7] * (4.0 * abs(stripe - np.floor(stripe) - 0.5) - 1.0)
+            if part[10] > 0.0:
+                cross = (from_x * bone_y - from_y * bone_x) / length * part[11]
+                light *= 1.0 + part[10] * (4.0 * abs(cross - np.floor(cross) - 0.5) - 1.0)
             light *= 1.0 - 0.45 * min(distance_squared / max(radius * radius, 1e-6), 1.0)
             picture[y, x] = (1.0 - cover) * picture[y, x] + cover * light
 
@@ -79,6 +74,7 @@ def _paint_all(
     wall: npt.NDArray[np.float32],
     picture: npt.NDArray[np.float32],
     log_picture: npt.NDArray[np.float32],
+    stray: np.float32,
 ) -> None:
     """Paint capsules in turn, then take the log where the picture is no longer the wall."""
     height, width = wall.shape
@@ -91,7 +87,24 @@ def _paint_all(
     for y in range(box_top, box_bottom):
         for x in range(box_left, box_right):
             if picture[y, x] != wall[y, x]:
-                log_picture[y, x] = np.log(picture[y, x] + np.float32(STRAY_LIGHT))
+                log_picture[y, x] = np.log(picture[y, x] + stray)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def shift_wall(wall: npt.NDArray[np.float32], x_px: float, y_px: float, shifted: npt.NDArray[np.float32]) -> None:
+    """Fill `shifted` with the part of a wall, of the same size or larger, that begins at (x_px, y_px); edges go on outside."""
+    height, width = wall.shape
+    for y in range(shifted.shape[0]):
+        from_y = min(max(y + y_px, 0.0), height - 1.0)
+        top = min(int(from_y), height - 2)
+        low = np.float32(from_y - top)
+        for x in range(shifted.shape[1]):
+            from_x = min(max(x + x_px, 0.0), width - 1.0)
+            left = min(int(from_x), width - 2)
+            right = np.float32(from_x - left)
+            upper = wall[top, left] + right * (wall[top, left + 1] - wall[top, left])
+            lower = wall[top + 1, left] + right * (wall[top + 1, left + 1] - wall[top + 1, left])
+            shifted[y, x] = upper + low * (lower - upper)
 
 
 def render(
@@ -100,16 +113,18 @@ def render(
     log_wall: npt.NDArray[np.float32],
     picture: npt.NDArray[np.float32],
     log_picture: npt.NDArray[np.float32],
+    *,
+    stray: float = STRAY_LIGHT,
 ) -> None:
     """Draw capsules (P, N_PART_COLUMNS), first one farthest away, before a wall.
 
-    `picture` and `log_picture`, float32 (H, W), are overwritten: reflectances, and the log of the light.
+    `picture` and `log_picture`, float32 (H, W), are overwritten: reflectances, and the log of the light with `stray` added.
     """
     np.copyto(picture, wall)
     np.copyto(log_picture, log_wall)
-    _paint_all(parts, wall, picture, log_picture)
+    _paint_all(parts, wall, picture, log_picture, np.float32(stray))
 
 
-def log_light(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def log_light(picture: npt.NDArray[np.float32], stray: float = STRAY_LIGHT) -> npt.NDArray[np.float32]:
     """Log of the light that pixels get from reflectances, float32, same shape."""
-    return np.asarray(np.log(picture + np.float32(STRAY_LIGHT)), dtype=np.float32)
+    return np.asarray(np.log(picture + np.float32(stray)), dtype=np.float32)

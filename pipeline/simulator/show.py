@@ -17,7 +17,7 @@ RAMP_US = 250_000
 # Packets computed at a time: more cost less, but then live packets come in bursts.
 _PACKETS_PER_BLOCK = 2
 
-# Stream of chance of the show; the stage uses 0 to 2 of the same seed, single clips 16 and 17.
+# Stream of chance of the show; the stage uses 0 to 3 of the same seed, single clips 16 to 19.
 _SHOW_STREAM = 32
 
 

@@ -51,7 +51,7 @@ def test_train_writes_a_checkpoint_that_evaluate_judges_on_the_clips_set_aside(
     trained = json.loads(capsys.readouterr().out)
     assert trained["n"] == 2
     assert len(log.read_text().splitlines()) == 2  # two epochs of one step: four clips, and two too few for another
-    assert _run("evaluate", out, clips, "--split", "--json") == 0
+    assert _run("evaluate", out, clips, "--side", "test", "--json") == 0
     judged = json.loads(capsys.readouterr().out)
     assert judged == trained
     assert set(judged) == {"accuracy", "correct", "n", "confusion", "classes", "sops", "energy_uj"}

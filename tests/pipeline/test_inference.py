@@ -2,61 +2,11 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from inference_bench import Bench
 
-from pipeline.bus import ControlClient, ControlServer
 from pipeline.codec import pack, unpack
-from pipeline.decision import DecisionSettings
-from pipeline.fakes import CannedRecogniser, MemoryBus
-from pipeline.inference import InferenceService
-from pipeline.power import NullMeter
-from pipeline.publishing import Endpoint
 from pipeline.schema.errors import ConfigurationError
-from pipeline.schema.messages import FrameHead, Hello, PreviewHead, Request, Status
-
-
-class Bench:
-    """An inference service between two buses in memory, with capture played by the test."""
-
-    def __init__(self, topics=(b"label/", b"gap/", b"status/")):
-        self.capture, self.bus = MemoryBus(), MemoryBus()
-        self.inlet = self.bus.connect(topics)
-        self.recogniser = CannedRecogniser()
-        self.upstream = self.capture.connect([])
-        control = ControlServer([f"inproc://{id(self)}"])
-        self.service = InferenceService(
-            self.recogniser,
-            self.upstream,
-            [Endpoint(self.bus, control.addresses[0])],
-            control,
-            ControlClient(f"inproc://{id(self)}-nobody"),
-            NullMeter(),
-            DecisionSettings(hold_bins=2),
-        )
-        self.capture.send(pack(Hello("cam0", "", [], 0, 0, "ipc:///c", 32, 24)))
-        self.step(2)
-
-    def step(self, n=1):
-        for _ in range(n):
-            assert self.service.step()
-
-    def send_frame(self, seq, *, column=0, start_us=None, n_events=100):
-        counts = np.zeros((2, 24, 32), np.uint8)
-        counts[0, :, column] = 1
-        start_us = 10_000 * seq if start_us is None else start_us
-        head = FrameHead("cam0", seq, start_us, start_us + 10_000, n_events, 1, 32, 24, 1_000_000, 2_000_000)
-        self.capture.send(pack(head, counts))
-        self.step()
-
-    def received(self, kind=None):
-        found = []
-        while (parts := self.inlet.receive(0)) is not None:
-            message, array = unpack(parts)
-            if kind is None or message.type == kind:
-                found.append((message, array))
-        return found
-
-    def close(self):
-        self.service.close()
+from pipeline.schema.messages import FrameHead, PreviewHead, Request, Status
 
 
 def test_every_frame_becomes_a_label():

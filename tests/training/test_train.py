@@ -7,40 +7,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_clips import BINNING, SMALL, halves
 
 from models.checkpoint import load_checkpoint
 from training.augmentation import NONE
-from training.data import Binning, ClipSet
+from training.data import ClipSet
 from training.eval import evaluate
-from training.train import Recipe, loss_of, quiet_rate_hz, rate_at, save, train_checkpoint
+from training.train import Recipe, quiet_rate_hz, save, train_checkpoint
 from training.yardstick import linear_accuracy
 
-BINNING = Binning(delta_t_us=10_000, size=(16, 16), n_time_bins=3)
-SMALL = {"dim": 16, "depth": 1, "n_heads": 2, "pools": "0011", "lif": {"detach_membrane": False}}
 RECIPE = Recipe(epochs=14, batch=8, learning_rate=2e-2, augmentation=NONE)
-
-
-def _halves(n: int, seed: int) -> ClipSet:
-    """Clips whose events lie in the left (class 0) or the right half (class 1) of the picture."""
-    rng = np.random.default_rng(seed)
-    counts = []
-    for i in range(n):
-        clip = np.zeros((3, 2, 16, 16), dtype=np.uint8)
-        clip[:, :, :, 8 * (i % 2) : 8 * (i % 2) + 8] = rng.poisson(0.8, (3, 2, 16, 8))
-        counts.append(clip)
-    return ClipSet(counts, np.arange(n) % 2, ("left", "right"), [f"{seed}/{i}" for i in range(n)])
 
 
 def _trained(recipe: Recipe) -> tuple[Any, Any, list[dict[str, Any]]]:
     lines: list[dict[str, Any]] = []
-    network, info = train_checkpoint("tim", SMALL, _halves(32, 0), BINNING, recipe, lines.append)
+    network, info = train_checkpoint("tim", SMALL, halves(32, 0), BINNING, recipe, lines.append)
     return network, info, lines
 
 
 @pytest.mark.timeout(300)  # seconds alone, minutes on a crowded machine
 def test_network_learns_left_from_right_and_its_checkpoint_says_how(tmp_path: Path) -> None:
     network, info, lines = _trained(RECIPE)
-    result = evaluate(network, _halves(20, 1), 3)
+    result = evaluate(network, halves(20, 1), 3)
     assert result.accuracy >= 0.9
     assert result.confusion[0][0] + result.confusion[1][1] == result.correct
     assert lines[-1]["step"] == lines[-1]["n_steps"] == 14 * 4
@@ -60,25 +48,8 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
 def test_data_smaller_than_half_a_batch_still_makes_one_step_an_epoch() -> None:
     recipe = dataclasses.replace(RECIPE, epochs=2, batch=16)
     lines: list[dict[str, Any]] = []
-    train_checkpoint("tim", SMALL, _halves(4, 0), BINNING, recipe, lines.append)
+    train_checkpoint("tim", SMALL, halves(4, 0), BINNING, recipe, lines.append)
     assert [line["step"] for line in lines] == [1, 2]
-
-
-def test_rate_warms_up_and_falls_to_its_end() -> None:
-    recipe = Recipe(learning_rate=1.0, final_rate=0.0, warmup=0.1)
-    rates = [rate_at(step, 100, recipe) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == pytest.approx(1.0)
-    assert rates[-1] < 0.01
-
-
-def test_tet_loss_asks_every_bin_and_mean_loss_their_mean() -> None:
-    logits = torch.tensor([[[4.0, 0.0]], [[0.0, 4.0]]])
-    labels = torch.tensor([0])
-    mean = loss_of(logits, labels, Recipe(loss="mean", smoothing=0.0))
-    tet = loss_of(logits, labels, Recipe(loss="tet", smoothing=0.0))
-    assert mean.item() == pytest.approx(np.log(2.0), abs=1e-6)
-    assert tet.item() > mean.item()
 
 
 def test_quiet_is_three_quarters_of_the_quietest_training_clip() -> None:
@@ -89,4 +60,4 @@ def test_quiet_is_three_quarters_of_the_quietest_training_clip() -> None:
 
 
 def test_linear_yardstick_tells_halves_apart() -> None:
-    assert linear_accuracy(_halves(32, 0), _halves(20, 1)) == 1.0
+    assert linear_accuracy(halves(32, 0), halves(20, 1)) == 1.0

@@ -1,14 +1,20 @@
 """The kernels for a GPU in numba's simulator: a run of its own, started by `test_lif_cuda.py` with NUMBA_ENABLE_CUDASIM=1."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from lif_cases import CASES, apply_affine, check_agreement, make_currents
+from torch import nn
 
 from models import functional
+from models.engine.cuda_graph import record_network, run_again
 from models.functional import LIFParameters
 from models.kernels import lif_cuda, operators
 from models.kernels.affine import Affine
+from models.neuron import LIF, Memory, SpikingNetwork, State, name_memories
 from pipeline.schema.errors import ConfigurationError
 
 
@@ -78,3 +84,35 @@ def test_what_would_be_misread_is_refused() -> None:
     affine = Affine(torch.ones(2), torch.ones(2), 1)
     with pytest.raises(ConfigurationError, match="7 neurons"):
         lif_cuda.lif_step_(torch.zeros(7), torch.zeros(7), torch.zeros(7), LIFParameters(), affine)
+
+
+class OneLayer(SpikingNetwork):
+    """A convolution with its norm, neurons, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn, self.lif = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), LIF(LIFParameters())
+        self.head = nn.Linear(4, 3)
+        self.configuration: Any = SimpleNamespace(size=(4, 4), in_channels=2, n_classes=3)
+        name_memories(self)
+
+    def run(self, x: torch.Tensor, state: State | None = None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        memory = Memory(state)
+        spikes = self.lif(self.bn(self.conv(x.flatten(0, 1))).unflatten(0, x.shape[:2]), memory)
+        return self.head(spikes.mean(dim=(3, 4))), memory.new
+
+
+def test_a_bin_to_be_recorded_fires_through_the_kernel_with_the_bias_of_its_convolution() -> None:
+    torch.manual_seed(0)
+    network = OneLayer().eval()
+    nn.init.normal_(network.bn.bias)
+    network.bn.running_var.fill_(0.1)
+    batch, state, n_spikes = record_network(network, 2, recorder=run_again), None, 0.0
+    for i in range(3):
+        batch.counts[:] = np.random.default_rng(i).poisson(0.5, batch.counts.shape)
+        with torch.inference_mode():
+            wanted, state = network.step(torch.from_numpy(batch.counts).float(), state)
+        torch.testing.assert_close(batch.step(np.full(2, i == 0)), wanted, rtol=0, atol=1e-5)
+        torch.testing.assert_close(batch.state()["lif"], state["lif"], rtol=0, atol=1e-5)
+        n_spikes += float((state["lif"] == 0).float().mean())
+    assert 0.1 < n_spikes < 2.9
