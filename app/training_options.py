@@ -93,7 +93,7 @@ class RunOptions:
     keep_every: int = 50
 
     def placement(self, out: Path) -> tuple["Placement", "Keep"]:
-        """Where to train, and what keeps the training until `out` is written; UsageError where there is nothing to go on with."""
+        """Where to train, and what keeps it until `out` is written; UsageError where there is nothing to go on with."""
         from training.loop import Placement
         from training.resume import Keep
 

@@ -169,13 +169,30 @@ def summarise(times: list[Times]) -> dict[str, float]:
 
 
 def ratios(peer: dict[str, float], window: dict[str, float], bin_: dict[str, float]) -> dict[str, Any]:
-    """How many times as long SpikingJelly's window takes, by the medians and by the least of each."""
+    """How many times as long SpikingJelly's window takes, by the medians, by the least, and in processor time.
+
+    On a busy machine the first two flatter the shorter of both, which is interrupted less: then only the last one counts.
+    """
     found: dict[str, Any] = {}
     for name, ours in (("window", window), ("bin", bin_)):
         ratio = peer["median_ms"] / ours["median_ms"]
-        least = peer["min_ms"] / ours["min_ms"]
-        found[name] = {"ratio": round(ratio, 2), "of_least": round(least, 2), "aim": AIMS[name], "is_met": ratio >= AIMS[name]}
+        least, cpu = peer["min_ms"] / ours["min_ms"], peer["min_cpu_ms"] / ours["min_cpu_ms"]
+        found[name] = {"ratio": round(ratio, 2), "of_least": round(least, 2), "of_processor_time": round(cpu, 2)}
+        found[name] |= {"aim": AIMS[name], "is_met": min(ratio, cpu) >= AIMS[name]}
     return found
+
+
+def make_ours(size: int, dim: int, settling: Any) -> Any:
+    """Our network compiled for one stream, with the threads that are quickest here."""
+    from models.engine.compiled import compile_network
+    from models.engine.tuning import tune
+    from models.registry import create_network
+
+    torch.manual_seed(0)
+    network = create_network("tim", dim=dim, depth=2, n_heads=16, n_classes=N_CLASSES, size=(size, size))
+    compiled = compile_network(settle(network, torch.from_numpy(settling).float()))
+    tune(compiled)
+    return compiled
 
 
 def measure(rounds: int, *, is_small: bool) -> dict[str, Any]:
@@ -183,18 +200,12 @@ def measure(rounds: int, *, is_small: bool) -> dict[str, Any]:
     import tempfile
 
     from app.bench.step import EVENTS, make_frames
-    from models.engine.compiled import compile_network
-    from models.engine.tuning import tune
-    from models.registry import create_network
 
     frames = make_frames(EVENTS, N_BINS)
     settling = np.stack([make_frames(EVENTS, 8, seed) for seed in range(4)], axis=1)
     size, dim = (32, 32) if is_small else (frames.shape[-1], 256)
     frames, settling = frames[..., :size, :size], settling[..., :size, :size]
-    torch.manual_seed(0)
-    network = create_network("tim", dim=dim, depth=2, n_heads=16, n_classes=N_CLASSES, size=(size, size))
-    compiled = compile_network(settle(network, torch.from_numpy(settling).float()))
-    tune(compiled)
+    compiled = make_ours(size, dim, settling)
     bins: list[Times] = []
 
     def window() -> None:
@@ -249,7 +260,9 @@ def main() -> int:
         row = found[name]
         print(f"{name:12} median {row['median_ms']:8.2f} ms, spread {row['spread_ms']:8.2f} ms, least {row['min_ms']:8.2f} ms")
     for name, row in found["times_ours"].items():
-        print(f"SpikingJelly's window is {row['ratio']} of our {name} (aim {row['aim']:.0f}); of the least {row['of_least']}")
+        print(
+            f"SpikingJelly's window is {row['ratio']} of our {name} (aim {row['aim']:.0f}); in processor time {row['of_processor_time']}"
+        )
     text = json.dumps({**found, "rehearsal": arguments.small, "machine": describe_machine(), "commit": commit()}, indent=1)
     if arguments.out is None:
         print(text)

@@ -1,7 +1,7 @@
 """Does the simulator look like a camera? `python -m training.calibration --data FOLDER` compares statistics of their events.
 
-The real clips are pooled: their labels are not read, and no network sees them. Leaves benchmarks/results/calibration.json and
-docs/images/calibration.svg, with a drawing of real and simulated events side by side.
+The real clips are pooled: their labels are not read, and no network sees them. `--out` and `--picture` leave the figures
+and a drawing; those of the project are benchmarks/results/calibration.json and docs/images/calibration.svg.
 """
 
 import argparse

@@ -23,7 +23,7 @@ from pipeline.sources.registry import open_recording
 DEFAULT_SEED = 900_011
 # What other gestures are differs from time to time, so they are no part of a demo.
 DEMO_GESTURES = GESTURES[:-1]
-DEMO_GESTURE_US = 1_400_000
+DEMO_GESTURE_US = 1_350_000
 DEMO_PAUSE_US = 300_000
 CLIP_US = 1_500_000
 

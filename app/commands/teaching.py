@@ -14,8 +14,8 @@ from cyclopts import Parameter
 from app.reading import AS_IT_IS, Reading, open_part
 from app.source_options import ReadingFlags
 from app.terminal import complain, print_json, print_table, progress_bar
-from pipeline.schema.errors import InputError, UsageError
-from pipeline.schema.messages import LessonReport, Request
+from pipeline.schema.errors import BusError, InputError, UsageError
+from pipeline.schema.messages import Hello, LessonReport, Request
 
 if TYPE_CHECKING:
     from models.prototypes import Vectors
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # A recording of a person doing other things: what taught classes are told from where nothing else was shown.
 _BACKGROUND = Path(__file__).parents[2] / "recordings" / "demo.aedat4"
 _ASK_S = 0.1
+_HELLO_MS = 3000
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class LiveShowing:
     live
         Show the examples to a running Saccade.
     at
-        Address of its control socket.
+        Address on which it publishes.
     clips
         Examples in a row.
     seconds
@@ -71,7 +72,7 @@ class LiveShowing:
     """
 
     live: bool = False
-    at: str = "tcp://127.0.0.1:5557"
+    at: str = "tcp://127.0.0.1:5556"
     clips: int = 3
     seconds: float = 2.0
     pause: float = 1.5
@@ -195,7 +196,7 @@ def _teach_live(name: str | None, request: Request | None, live: LiveShowing) ->
 
     if live.clips < 1:
         raise UsageError(f"--clips {live.clips}: show at least one example")
-    with closing(ControlClient(live.at)) as control:
+    with closing(ControlClient(_find_control(live.at))) as control:
         if request is not None:
             _ask(control, request)
         for i in range(live.clips if name is not None else 0):
@@ -204,6 +205,20 @@ def _teach_live(name: str | None, request: Request | None, live: LiveShowing) ->
             complain(_ask(control, Request("teach", live.seconds, name=name or "")))
             _wait_for_end(control)
         return _report(control)
+
+
+def _find_control(url: str) -> str:
+    """Where a running Saccade takes requests, as its hello says."""
+    from pipeline.addresses import control_address
+    from pipeline.bus import Subscriber
+    from pipeline.codec import topic_of, unpack
+
+    with closing(Subscriber(url, [topic_of("hello")])) as inlet:
+        parts = inlet.receive(_HELLO_MS)
+        message = unpack(parts)[0] if parts is not None else None
+    if not isinstance(message, Hello):
+        raise BusError(f"nobody publishes on {url}; start saccade replay or daemon with --publish {url}, or say --at")
+    return control_address(url, message.control)
 
 
 def _wait_for_end(control: "ControlClient") -> None:

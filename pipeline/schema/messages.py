@@ -184,12 +184,12 @@ class Request(msgspec.Struct, frozen=True):
     """A command on the control socket: pause, resume, seek (us), speed (factor, 0 = as fast as possible), loop, reset, stop.
 
     `teach`: the next `value` seconds of the stream are an example of `name`. `forget` drops the taught class `name`, `rename`
-    calls it `new_name`, `lessons` asks for a `LessonReport`. `record`: write the next `value` seconds as a clip of `name`.
+    calls it `new_name`, `lessons` asks for a `LessonReport`.
     """
 
     command: Literal[
         "pause", "resume", "seek", "speed", "loop", "reset", "stop", "describe",
-        "teach", "forget", "rename", "lessons", "record",
+        "teach", "forget", "rename", "lessons",
     ]  # fmt: skip
     value: float | None = None
     name: str = ""

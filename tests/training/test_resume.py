@@ -4,8 +4,11 @@ import dataclasses
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
+import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +27,11 @@ from training.resume import Keep
 
 RECIPE = Recipe(epochs=3, batch=4, augmentation=PEOPLE, seed=3)
 _TESTS = Path(__file__).parents[1]
-_TRAINER = """
-import sys
+# Imports once, then starts a training in a process of its own for each line it is sent. It tells (step, process), (-1, status).
+_NURSERY = """
+import os, struct, sys
 from pathlib import Path
-import torch
+import lightning_fabric, torch
 from safetensors.torch import save_file
 from small_clips import BINNING, SMALL, halves
 from models.registry import create_network
@@ -37,15 +41,21 @@ from training.recipes import Recipe
 from training.resume import Keep
 torch.set_num_threads(int(sys.argv[2]))
 out = Path(sys.argv[1])
-recipe = Recipe(epochs=12, batch=4, augmentation=PEOPLE, seed=3)
-torch.manual_seed(3)
-network = create_network("tim", **SMALL, size=(16, 16), n_classes=2)
-def report(line):
-    sys.stdout.buffer.write(line["step"].to_bytes(8, "little"))
-    sys.stdout.buffer.flush()
-keep = Keep(out.with_name("resume"), 2, True)
-fit(network, halves(20, 0, 5), BINNING, recipe, report, Placement(keep=keep))
-save_file(network.state_dict(), out)
+def tell(one, other):
+    os.write(1, struct.pack("<qq", one, other))
+def train():
+    recipe = Recipe(epochs=8, batch=4, augmentation=PEOPLE, seed=3)
+    torch.manual_seed(3)
+    network = create_network("tim", **SMALL, size=(16, 16), n_classes=2)
+    where = Placement(keep=Keep(out.with_name("resume"), 2, True))
+    fit(network, halves(20, 0, 5), BINNING, recipe, lambda line: tell(line["step"], os.getpid()), where)
+    save_file(network.state_dict(), out)
+for _ in sys.stdin:
+    process = os.fork()
+    if process == 0:
+        train()
+        os._exit(0)
+    tell(-1, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 """
 
 
@@ -78,30 +88,39 @@ def _are_equal(one: torch.nn.Module, other: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)  # every start of a process imports torch and Fabric: minutes on a crowded machine
+@pytest.mark.timeout(300)  # seconds alone, minutes on a crowded machine
 def test_a_training_killed_three_times_ends_with_the_very_weights_of_one_that_was_not(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
-    out, n_kills, done = tmp_path / "out.safetensors", 0, 0
+    out = tmp_path / "out.safetensors"
     environment = {**os.environ, "PYTHONPATH": f"{_TESTS / 'training'}:{_TESTS.parent}"}
-    arguments = [sys.executable, "-c", _TRAINER, str(out), str(torch.get_num_threads())]
-    while not out.is_file():
-        with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as child:
-            assert child.stdout is not None
-            if n_kills < 3:
-                for _ in range(int(rng.integers(5, 14))):
-                    done = int.from_bytes(child.stdout.read(8), "little")
-                with pytest.raises(subprocess.TimeoutExpired):
-                    child.wait(float(rng.uniform(0.0, 0.02)))  # somewhere within a step, or a writing
-                child.send_signal(signal.SIGKILL)
-                n_kills += 1
-            else:
-                steps = np.frombuffer(child.stdout.read(), dtype="<u8")
-        assert child.returncode == (0 if out.is_file() else -signal.SIGKILL)
-    assert done > 10
-    assert steps[0] > 5  # it did not begin anew
-    assert steps[-1] == 60
-    recipe = dataclasses.replace(RECIPE, epochs=12)
-    assert _are_equal(_trained(recipe), load_file(out))
+    arguments = [sys.executable, "-c", _NURSERY, str(out), str(torch.get_num_threads())]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as nursery:
+        kills = [*rng.integers(5, 12, 3).tolist(), None]
+        steps = [_steps_until_killed(nursery, kill, float(rng.uniform(0.0, 0.02))) for kill in kills]
+        assert nursery.stdin is not None
+        nursery.stdin.close()
+    # kept every other step, after it was told: the next training begins at the last step told, or one beside it
+    assert all(abs(after[0] - before[-1]) <= 1 for before, after in pairwise(steps))
+    assert steps[-1][-1] == 40
+    assert _are_equal(_trained(dataclasses.replace(RECIPE, epochs=8)), load_file(out))
+
+
+def _steps_until_killed(nursery: "subprocess.Popen[bytes]", n_before_kill: int | None, later_s: float) -> list[int]:
+    """The steps that one training told of before it was killed a moment after its n-th, or ended."""
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
+    nursery.stdin.write(b"train\n")
+    nursery.stdin.flush()
+    steps: list[int] = []
+    while True:
+        step, number = struct.unpack("<qq", nursery.stdout.read(16))
+        if step == -1:
+            assert number == (0 if n_before_kill is None else -signal.SIGKILL)
+            return steps
+        steps.append(step)
+        if len(steps) == n_before_kill:
+            time.sleep(later_s)  # somewhere within a step, or a writing
+            os.kill(number, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("changes", [{}, {"steps": "stream"}, {"steps": "mixed", "loss": "mean"}, {"mixup": 0.5}])
