@@ -245,7 +245,6 @@ def _guitar(cycle: Vectors, size: Vectors, arm: Arm, manner: Manner) -> Vectors:
         hand = vectors(-0.55 + 0.5 * manner.lift_rad + 0.35 * stroke, 1.85 + 0.6 * manner.height + stroke, 0.75 * manner.reach)
         return reach(hand, vectors(1.0, 0.35 + 0.2 * strum, -0.4), arm)
     slide = (0.05 + 0.25 * manner.style) * np.sin(0.5 * math.pi * cycle)
-    # strings are 65 to 85 cm long and a body unit is 20 cm: the hands are two and a half to four units apart
     out = 0.55 + 0.7 * manner.bend_rad + slide
     hand = vectors(out, 1.15 + 0.8 * manner.height - 0.4 * slide + 0.03 * strum, 0.85 * manner.reach)
     return reach(hand, vectors(0.6, 1.0, -0.2), arm)
