@@ -260,9 +260,8 @@ def main() -> int:
         row = found[name]
         print(f"{name:12} median {row['median_ms']:8.2f} ms, spread {row['spread_ms']:8.2f} ms, least {row['min_ms']:8.2f} ms")
     for name, row in found["times_ours"].items():
-        print(
-            f"SpikingJelly's window is {row['ratio']} of our {name} (aim {row['aim']:.0f}); in processor time {row['of_processor_time']}"
-        )
+        said = f"{row['ratio']} by the clock, {row['of_processor_time']} in processor time (aim {row['aim']:.0f})"
+        print(f"SpikingJelly's window, times our {name}: {said}")
     text = json.dumps({**found, "rehearsal": arguments.small, "machine": describe_machine(), "commit": commit()}, indent=1)
     if arguments.out is None:
         print(text)

@@ -9,6 +9,7 @@ half is judged. The yardstick is the nearest neighbour on count images of the ve
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,8 @@ def main() -> None:
     _, info, _ = load_checkpoint(arguments.network)
     clips = load_clips(arguments.data, Binning(info.delta_t_us, info.size, info.n_time_bins))
     result = measure(arguments.network, clips, arguments.taught.split(","), arguments.draws)
-    training = info.training.get("command", "")
+    # where files lay on the machine that trained says nothing to a reader
+    training = re.sub(r"(?<=\s)/\S*/", "", info.training.get("command", ""))
     told = {"draws": arguments.draws, "training": training, "machine": describe_machine(), "commit": commit()}
     keep(arguments.out, arguments.name, {**result, **told})
     print(json.dumps(result["shots"], indent=1))
