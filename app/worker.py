@@ -4,11 +4,14 @@ Stdin stays open as a lifeline: when it ends, the owner is gone and so are we. S
 last words, from which the owner learns why we ended. Logs go to stderr.
 """
 
+import contextlib
+import gc
 import logging
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 
 import msgspec
 
@@ -31,14 +34,30 @@ def run_job(job: Job, stop: threading.Event) -> int:
     from pipeline.service import Service, run_service, signals_set
 
     service: Service
-    if job.capture is not None:
-        service = build_capture(job.capture, stop)
-    else:
-        assert job.inference is not None, "a job without a body"
-        service = build_inference(job.inference, stop)
+    with _built_without_pauses():
+        if job.capture is not None:
+            service = build_capture(job.capture, stop)
+        else:
+            assert job.inference is not None, "a job without a body"
+            service = build_inference(job.inference, stop)
     with signals_set(stop, signal.SIGTERM):
         run_service(service, stop)
     return 0
+
+
+@contextlib.contextmanager
+def _built_without_pauses() -> Iterator[None]:
+    """Keep the garbage collector from what is built here, now and later.
+
+    Modules and networks are some hundred thousand objects that live as long as the process. Looking through all of them takes
+    0.1 to 0.5 s, several times while they come into being, and then once in a stream, which stood still for it.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def main() -> int:
