@@ -60,6 +60,30 @@ def _table(title: str, rows: dict[str, Result]) -> Iterator[str]:
         yield (f"| `{name}` | {runs[0]['parameters']:,} | {scored} | {sops / 1e6:.3f} M | {energy:.2f} uJ |")
 
 
+def ablation_rows(results: Path) -> Iterator[str]:
+    """What each part of the simulator's variation is worth, by leaving it out of the training clips."""
+    path = results / "ablation.json"
+    if not path.is_file():
+        return
+    result = json.loads(path.read_text())
+    rows = result["accuracy_without"]
+    yield ""
+    yield "## What in the simulator matters"
+    yield ""
+    yield (
+        f"`{result['command']}`: a small network trained on {result['n_train']} clips, judged on {result['n_test']} clips with "
+        f"everything varied, of people it never saw; seeds {', '.join(map(str, result['seeds']))}. Differences of a few points are "
+        "within chance."
+    )
+    yield ""
+    yield "| left out of the training clips | accuracy | each seed | difference |"
+    yield "|---|---|---|---|"
+    whole = rows["nothing"]["mean"]
+    for name, row in sorted(rows.items(), key=lambda item: -item[1]["mean"]):
+        each = ", ".join(f"{score:.3f}" for score in row["each"])
+        yield f"| {name} | {row['mean']:.3f} | {each} | {row['mean'] - whole:+.3f} |"
+
+
 def real_clip_rows(results: Path) -> Iterator[str]:
     """Every version of a recogniser that was ever scored on the ten real clips, in order."""
     path = results / "real_clips.json"

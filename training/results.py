@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoint import CheckpointInfo, find_checkpoint, read_info
-from training.comparison_results import real_clip_rows, side_rows
+from training.comparison_results import ablation_rows, real_clip_rows, side_rows
 from training.decision_results import decision_rows
 from training.speeds import decode_rows, memory_rows
 from training.zoo_results import zoo_rows
@@ -148,6 +148,7 @@ def main() -> None:
     print("\n".join(real_rows()))
     print("\n".join(shipped_rows(read_info(find_checkpoint("default")))))
     print("\n".join(real_clip_rows(_RESULTS)))
+    print("\n".join(ablation_rows(_RESULTS)))
     print("\n".join(decision_rows(_RESULTS)))
     print("\n".join(side_rows(_RESULTS)))
     print("\n".join(zoo_rows(_RESULTS)))
