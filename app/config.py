@@ -54,12 +54,19 @@ class PublishSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str = ""
 
 
+class RecordSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where others may record the events over the bus: `to` is the folder below which; empty for nowhere."""
+
+    to: str = ""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole tree: one section for each table of the file."""
 
     source: SourceSection = SourceSection()
     recogniser: RecogniserSection = RecogniserSection()
     publish: PublishSection = PublishSection()
+    record: RecordSection = RecordSection()
 
 
 class GlobalOptions(msgspec.Struct, frozen=True):

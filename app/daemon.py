@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from app.config import DEFAULT_PUBLISH_URL, load_settings
+from app.config import DEFAULT_PUBLISH_URL, RecordSection, load_settings
 from app.printer import LabelPrinter
 from app.streaming import Plan, Run
 from pipeline.addresses import check_address
@@ -48,9 +48,11 @@ def open_notifier() -> Notifier:
     return notifier
 
 
-def run_daemon(config: Path | None) -> int:
-    """Serve until the source ends or a signal comes: 0 after SIGTERM, as services expect."""
+def run_daemon(config: Path | None, record_to: Path | None = None) -> int:
+    """Serve until the source ends or a signal comes: 0 after SIGTERM, as services expect. `record_to` beats the file's."""
     settings = load_settings(config)
+    if record_to is not None:
+        settings = msgspec.structs.replace(settings, record=RecordSection(str(record_to)))
     if not settings.source.uri:
         raise UsageError('the daemon needs a source; write [source] uri = "file:recording.aedat4" into its configuration file')
     url = settings.publish.url or DEFAULT_PUBLISH_URL

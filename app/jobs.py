@@ -18,7 +18,10 @@ class Places(msgspec.Struct, frozen=True):
 
 
 class CaptureJob(msgspec.Struct, frozen=True):
-    """What a capture process needs to know. Times are microseconds after the first event, speed 0 = as fast as possible."""
+    """What a capture process needs to know. Times are microseconds after the first event, speed 0 = as fast as possible.
+
+    `record_to`: folder below which others may record over the bus; empty for nowhere.
+    """
 
     places: Places
     uri: str
@@ -27,6 +30,7 @@ class CaptureJob(msgspec.Struct, frozen=True):
     start_us: int = 0
     end_us: int | None = None
     reading: Reading = AS_IT_IS
+    record_to: str = ""
 
 
 class InferenceJob(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ _NESTED = (
     messages.LabelLatency,
     messages.StageLatency,
     messages.RasterLayer,
+    messages.RecordingReport,
     messages.LessonReport,
     messages.TaughtClass,
     messages.Lesson,
@@ -71,7 +72,7 @@ nanoseconds of the sending machine, comparable on that machine only; latencies a
 `hello` names the address of the control socket (a ROUTER). Over TCP only its port counts: take the host through which you
 reached the bus. Send one JSON `Request` from a DEALER or REQ socket and receive one JSON `Reply`. `value` is, for `seek`,
 microseconds after the first event of the recording; for `speed`, a factor (0 = as fast as possible); for `loop`, 1 or 0;
-for `teach`, seconds of sensor time from now.
+for `teach`, seconds of sensor time from now; for `record`, seconds of sensor time from the next event on.
 """
 
 

@@ -72,6 +72,7 @@ def make_jobs(plan: Plan, folder: str) -> dict[str, Job]:
         start_us=parse_duration_us(source.start) if source.start else 0,
         end_us=parse_duration_us(source.end) if source.end else None,
         reading=reading_of(source),
+        record_to=plan.settings.record.to,
     )
     inference = InferenceJob(
         places=places,

@@ -37,12 +37,14 @@ def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
     """Open the source and the sockets of a capture process."""
     from pipeline.capture import CaptureService
     from pipeline.filters import parse_filters
+    from pipeline.sinks.requested import allow_recordings
 
     chain = parse_filters(job.reading.filter or ())
     source = open_paced_source(job)
     opened: list[Publisher | ControlServer] = []
     try:
         chain.output_size(source.info.sensor_size)
+        recordings = allow_recordings(job.record_to, source.info)
         control = ControlServer([job.places.address("capture")])
         opened.append(control)
         overload: Overload = "drop_oldest" if source.info.is_live else "wait"
@@ -53,7 +55,7 @@ def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
         close_all(opened)
         source.close()
         raise
-    service = CaptureService(source, outlet, hellos, control, _make_binner, chain)
+    service = CaptureService(source, outlet, hellos, control, _make_binner, chain, recordings)
 
     def is_stopped() -> bool:
         control.poll(service.answer)

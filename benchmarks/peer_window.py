@@ -5,7 +5,8 @@
 SpikingJelly's runs under the interpreter of `make bench-peers`, in a process that waits while ours computes, with the quickest
 of the settings that it has on a CPU. Its own network pools before its neurons, ours behind them: it has fewer neurons.
 
-`--serve DEVICE` is the other end, `--small` a rehearsal.
+`--compiled` also tries torch.compile for it, which had not ended after four minutes at this size on 2 cores. `--serve DEVICE`
+is the other end, `--small` a rehearsal.
 """
 
 import argparse
@@ -195,7 +196,7 @@ def make_ours(size: int, dim: int, settling: Any) -> Any:
     return compiled
 
 
-def measure(rounds: int, *, is_small: bool) -> dict[str, Any]:
+def measure(rounds: int, *, is_small: bool, with_compiler: bool) -> dict[str, Any]:
     """Times of both, a window of SpikingJelly's and then one of ours in each round."""
     import tempfile
 
@@ -217,7 +218,7 @@ def measure(rounds: int, *, is_small: bool) -> dict[str, Any]:
         np.savez(path, frames=frames, settling=settling)
         peer = Peer({"path": str(path), "size": size, "dim": dim})
         try:
-            setting, settings = choose_setting(peer, SETTINGS[:_N_QUICK_SETTINGS] if is_small else SETTINGS)
+            setting, settings = choose_setting(peer, SETTINGS if with_compiler else SETTINGS[:_N_QUICK_SETTINGS])
             window()
             bins.clear()
             theirs, ours = [], []
@@ -243,6 +244,7 @@ def main() -> int:
     parser.add_argument("--serve", metavar="DEVICE")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--compiled", action="store_true", help="try torch.compile for SpikingJelly too, which takes minutes")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if arguments.serve:
@@ -255,7 +257,7 @@ def main() -> int:
 
     from app.bench.timing import describe_machine
 
-    found = measure(arguments.rounds, is_small=arguments.small)
+    found = measure(arguments.rounds, is_small=arguments.small, with_compiler=arguments.compiled)
     for name in ("peer_window", "window", "bin"):
         row = found[name]
         print(f"{name:12} median {row['median_ms']:8.2f} ms, spread {row['spread_ms']:8.2f} ms, least {row['min_ms']:8.2f} ms")

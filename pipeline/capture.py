@@ -7,12 +7,13 @@ from pipeline.bus import ControlServer, Inlet, Outlet
 from pipeline.codec import pack, topic_of
 from pipeline.filters import FilterChain
 from pipeline.publishing import EventsPublisher, FramePublisher, State, StatusBoard, read_wish
-from pipeline.schema.errors import SaccadeError, UsageError
+from pipeline.schema.errors import SaccadeError
 from pipeline.schema.events import Events, SensorSize
 from pipeline.schema.messages import Hello, Reply, Request
 from pipeline.service import close_all
+from pipeline.sinks.requested import RequestedRecordings
 from pipeline.sources.base import EventSource
-from pipeline.sources.replay import ReplaySource, command_replay
+from pipeline.sources.replay import ReplaySource, answer_replay, describe_replay
 
 _IDLE_MS = 20
 
@@ -36,11 +37,13 @@ class CaptureService:
         control: ControlServer,
         make_binner: MakeBinner,
         filters: FilterChain | None = None,
+        recordings: RequestedRecordings | None = None,
     ) -> None:
         info = source.info
         self._source, self._outlet, self._hellos, self._control = source, outlet, hellos, control
         self._make_binner, self._filters = make_binner, filters or FilterChain()
         self._filter_states = self._filters.start(info.sensor_size)
+        self._recordings = recordings or RequestedRecordings(None, info.sensor_size, is_live=info.is_live)
         self._replay = source if isinstance(source, ReplaySource) else None
         self._size = self._filters.output_size(info.sensor_size)
         self._board = StatusBoard([outlet], "capture", info.name, is_live=info.is_live)
@@ -72,21 +75,21 @@ class CaptureService:
         if request.command == "stop":
             self._is_stopping = True
             return Reply(ok=True, text="stop done")
-        if self._replay is None:
-            return Reply(ok=False, text=f"{self._source.info.name} is live: {request.command} needs a recording")
-        try:
-            text = command_replay(self._replay, request)
-        except UsageError as error:
-            return Reply(ok=False, text=str(error))
         self._board.hurry()
-        return Reply(ok=True, text=text)
+        if request.command != "record":
+            return answer_replay(self._replay, self._source.info.name, request)
+        if self._board.status.state == "ended":
+            return Reply(ok=False, text="the stream has ended; seek first")
+        return self._recordings.answer(request)
 
     def fail(self, error: SaccadeError) -> None:
         """Tell the others why this process ends."""
+        self._board.follow(self._recordings.end("the source failed"))
         self._board.tell("failed", str(error), error.exit_code)
 
     def close(self) -> None:
-        """Release source and sockets."""
+        """Release source and sockets; a recording under way is closed whole."""
+        self._recordings.end("the program ended")
         close_all([self._source, self._hellos, self._control, self._outlet])
 
     def _wait_for_work(self) -> None:
@@ -110,6 +113,7 @@ class CaptureService:
         reached_us = self._replay.reached_us if self._replay is not None else None
         reached_us = reached_us if reached_us is not None else self._board.status.sensor_t_us
         self._board.note(sensor_t_us=max(reached_us, int(packet["t"][-1])) if len(packet) else reached_us)
+        self._recordings.take(packet, reached_us)
         events, self._filter_states = self._filters.apply(packet, self._filter_states)
         self._events.send(events, self._board.status.sensor_t_us)
         self._frames.send(self._binner.push(events))
@@ -117,30 +121,28 @@ class CaptureService:
             self._frames.send(self._binner.advance(reached_us))
 
     def _note_health(self) -> None:
-        board, replay = self._board, self._replay
-        n_bad = self._control.n_bad_messages + self._outlet.n_bad_messages
-        board.note(n_dropped_frames=self._outlet.n_dropped[b"frame"], n_bad_messages=n_bad)
-        if replay is not None:
-            board.note(first_us=replay.first_us or 0, duration_us=replay.duration_us)
-            board.note(speed=replay.speed, is_looped=replay.is_looped)
+        n_bad, n_dropped = self._control.n_bad_messages + self._outlet.n_bad_messages, self._outlet.n_dropped[b"frame"]
+        self._board.note(n_dropped_frames=n_dropped, n_bad_messages=n_bad, **describe_replay(self._replay))
+        self._board.follow(self._recordings.report)
 
     def _end(self) -> None:
-        self._flush()
+        self._break_off("the stream ended")
         self._packets, self._is_stopping = None, False
         report = self._source.report()
         warnings = (*report.warnings, *self._filters.describe(self._filter_states))
         self._board.tell("ended", "; ".join(warnings), 4 if report.is_truncated else 0)
 
-    def _flush(self) -> None:
+    def _break_off(self, why: str) -> None:
         if self._binner is not None:
             self._frames.send(self._binner.flush())
         self._binner = None
+        self._board.follow(self._recordings.end(why))
 
     def _follow_replay(self) -> None:
         """Close the open bin where time breaks off, and say when the recording is held or runs on."""
         epoch = self._replay.epoch if self._replay is not None else 0
         if epoch != self._epoch:
-            self._flush()
+            self._break_off("the stream was played from elsewhere")
             self._filter_states = self._filters.start(self._source.info.sensor_size)
             self._epoch = epoch
         state: State = "paused" if self._replay is not None and self._replay.is_paused else "running"

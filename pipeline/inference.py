@@ -7,16 +7,16 @@ import msgspec
 from pipeline.bus import ControlClient, ControlServer, Inlet
 from pipeline.codec import pack, topic_of, unpack
 from pipeline.decision import DecisionSettings, DecisionState, decide
-from pipeline.labelling import Judged, find_gap, join_hellos, make_hello, make_label, make_meter
+from pipeline.labelling import Judged, OrderWatch, join_hellos, make_hello, make_label, make_meter
 from pipeline.lessons import LESSON_COMMANDS, answer_lesson, follow_classes
-from pipeline.power import PowerMeter, PowerReading
+from pipeline.power import PacedMeter, PowerMeter
 from pipeline.publishing import Endpoint, StatusBoard, follow_demand, greet, send_wanted
 from pipeline.schema.clock import NS_PER_MS, host_ns
 from pipeline.schema.errors import SaccadeError, WireError
 from pipeline.schema.frames import SpikeFrame
 from pipeline.schema.messages import FrameHead, Hello, Reply, Request, Status
 from pipeline.schema.recognition import Recogniser
-from pipeline.service import Pulse, close_all
+from pipeline.service import close_all
 
 _RECEIVE_MS = 20
 _POWER_NS = 200 * NS_PER_MS
@@ -42,14 +42,13 @@ class InferenceService:
         settings: DecisionSettings,
     ) -> None:
         self._recogniser, self._inlet, self._endpoints, self._control = recogniser, inlet, endpoints, control
-        self._capture, self._power, self._settings = capture, power, settings
+        self._capture, self._power, self._settings = capture, PacedMeter(power, _POWER_NS), settings
         self._outlets = [endpoint.outlet for endpoint in endpoints]
         self._board = StatusBoard(self._outlets, "inference")
         self._hello = make_hello(recogniser.info)
         self._state = DecisionState()
-        self._last: FrameHead | None = None
+        self._order = OrderWatch()
         self._subscribed: set[str] = set()
-        self._reading, self._power_pulse = PowerReading(None, ""), Pulse(_POWER_NS)
         inlet.subscribe(topic_of("hello"))
         inlet.subscribe(topic_of("status"))
         greet(endpoints, self._hello)
@@ -127,7 +126,12 @@ class InferenceService:
     def _recognise(self, frame: SpikeFrame, head: FrameHead, received_ns: int) -> None:
         if self._board.status.state != "running":
             self._board.tell("running")
-        self._watch_order(head)
+        gap, is_next = self._order.take(head, received_ns)
+        if gap is not None:
+            self._board.count(n_gaps=gap.n_lost)
+            send_wanted(self._outlets, pack(gap))
+        if not is_next:
+            self._reset()
         info = self._recogniser.info  # what it is taught in this step is for the next
         prediction = self._recogniser.step(frame)
         inferred_ns = host_ns()
@@ -137,20 +141,7 @@ class InferenceService:
         self._board.count(n_frames=1, n_events=head.n_events, n_dropped_events=head.n_dropped)
         self._board.note(sensor_t_us=head.end_us)
         if self._is_wanted("meter"):
-            if self._power_pulse.is_due(inferred_ns):
-                self._reading = self._power.read()
-            send_wanted(self._outlets, pack(make_meter(judged, self._reading, host_ns()), prediction.raster))
-
-    def _watch_order(self, head: FrameHead) -> None:
-        last, self._last = self._last, head
-        if last is None:
-            return
-        gap = find_gap(last, head, host_ns())
-        if gap is not None:
-            self._board.count(n_gaps=gap.n_lost)
-            send_wanted(self._outlets, pack(gap))
-        if head.seq != last.seq + 1 or head.start_us != last.end_us:
-            self._reset()
+            send_wanted(self._outlets, pack(make_meter(judged, self._power.read(), host_ns()), prediction.raster))
 
     def _reset(self) -> None:
         self._recogniser.reset()

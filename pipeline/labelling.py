@@ -87,6 +87,20 @@ def find_gap(last: FrameHead, head: FrameHead, now_ns: int) -> Gap | None:
     return Gap(head.source, topic_of("frame", head.source).decode(), last.seq, n_lost, now_ns)
 
 
+class OrderWatch:
+    """Notices where the frames that arrive do not follow each other."""
+
+    def __init__(self) -> None:
+        self._last: FrameHead | None = None
+
+    def take(self, head: FrameHead, now_ns: int) -> tuple[Gap | None, bool]:
+        """Take the next head: the gap before it, if frames are missing, and whether it goes on where the last one ended."""
+        last, self._last = self._last, head
+        if last is None:
+            return None, True
+        return find_gap(last, head, now_ns), head.seq == last.seq + 1 and head.start_us == last.end_us
+
+
 def make_meter(judged: Judged, reading: PowerReading, now_ns: int) -> Meter:
     """Give activity and cost of this bin; the raster of the prediction travels beside it."""
     head, prediction = judged.head, judged.prediction

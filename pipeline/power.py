@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.schema.clock import host_ns
+from pipeline.service import Pulse
 
 _POWERCAP = Path("/sys/class/powercap")
 NOT_AVAILABLE = "not available"
@@ -30,6 +31,24 @@ class PowerMeter(Protocol):
     def close(self) -> None:
         """Release the sensor; may be called twice."""
         ...
+
+
+class PacedMeter:
+    """A meter read at most once a period, because a sensor answers slower than bins close; in between, the last reading."""
+
+    def __init__(self, meter: PowerMeter, period_ns: int) -> None:
+        self._meter, self._pulse = meter, Pulse(period_ns)
+        self._reading = PowerReading(None, "")
+
+    def read(self) -> PowerReading:
+        """Give the power of the last period."""
+        if self._pulse.is_due(host_ns()):
+            self._reading = self._meter.read()
+        return self._reading
+
+    def close(self) -> None:
+        """Release the sensor; may be called twice."""
+        self._meter.close()
 
 
 class NullMeter:

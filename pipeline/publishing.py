@@ -12,7 +12,7 @@ from pipeline.schema.clock import NS_PER_S, US_PER_S, host_ns
 from pipeline.schema.errors import WireError
 from pipeline.schema.events import Events, SensorSize
 from pipeline.schema.frames import SpikeFrame
-from pipeline.schema.messages import EventsHead, FrameHead, Hello, PreviewHead, Status
+from pipeline.schema.messages import EventsHead, FrameHead, Hello, PreviewHead, RecordingReport, Status
 from pipeline.service import HEARTBEAT_NS, Pulse
 
 Process = Literal["capture", "inference"]
@@ -70,7 +70,7 @@ class StatusBoard:
         self._last = (0, 0)
         self.status = Status(source, process, "starting", host_ns(), is_live=is_live)
 
-    def note(self, **values: int | float | str) -> None:
+    def note(self, **values: int | float | str | RecordingReport | None) -> None:
         """Write these fields of the status without telling anybody yet."""
         self.status = msgspec.structs.replace(self.status, **values)
 
@@ -94,6 +94,13 @@ class StatusBoard:
         self.note(event_rate_hz=new * US_PER_S / elapsed_us if elapsed_us > 0 and new > 0 and t_us else 0.0)
         self._last = (self.status.n_events, self.status.sensor_t_us)
         self._send()
+
+    def follow(self, recording: RecordingReport | None) -> None:
+        """Write how far a recording is; a new one, and the end of one, are told at once."""
+        before = self.status.recording
+        if recording is not None and (before is None or (before.path, before.state) != (recording.path, recording.state)):
+            self.hurry()
+        self.note(recording=recording)
 
     def hurry(self) -> None:
         """Let the next beat come at once: something changed that people wait to see."""

@@ -72,8 +72,8 @@ def ablation_rows(results: Path) -> Iterator[str]:
     yield ""
     yield (
         f"`{result['command']}`: a small network trained on {result['n_train']} clips, judged on {result['n_test']} clips with "
-        f"everything varied, of people it never saw; seeds {', '.join(map(str, result['seeds']))}. Differences of a few points are "
-        "within chance."
+        f"everything varied, of people it never saw; seeds {', '.join(map(str, result['seeds']))}. Differences of a few points "
+        "are within chance."
     )
     yield ""
     yield "| left out of the training clips | accuracy | each seed | difference |"

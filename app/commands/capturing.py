@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from cyclopts import Parameter
 
-from app.reading import AS_IT_IS
+from app.reading import AS_IT_IS, Reading
 from app.source_options import ReadingFlags
 from app.targets import check_target, end_with
 from app.terminal import complain, print_json
 from pipeline.schema.clock import NS_PER_S, US_PER_S, host_ns
 from pipeline.schema.durations import parse_duration_us
 from pipeline.schema.errors import SaccadeError, UsageError
+from pipeline.schema.messages import Request
 
 if TYPE_CHECKING:
     from pipeline.filters import FilterChain
@@ -82,7 +83,8 @@ class ClipLine(msgspec.Struct, frozen=True):
 def record(
     out: Path,
     *,
-    source: str = _DEFAULT_SOURCE,
+    source: str | None = None,
+    at: str | None = None,
     clip: Annotated[ClipOptions, Parameter(name="*")] = _CLIP_OPTIONS,
     reading: ReadingFlags = AS_IT_IS,
     json: bool = False,
@@ -95,9 +97,20 @@ def record(
         The recording to write, or with --label the folder of recordings per label.
     source
         Where events come from: synthetic:gestures, a recording, or camera: (the first one found).
+    at
+        Let the Saccade that publishes on this address record what it sees, as its camera sends it: OUT is then below the folder
+        that was given to it with --record-to.
     json
         Print one JSON object a clip.
     """
+    if at is not None:
+        if source is not None or reading != AS_IT_IS:
+            raise UsageError("--at records what another Saccade sees; leave --source and the flags that say how to read it out")
+        return _record_there(out, at, clip, is_json=json)
+    return _record_here(out, source or _DEFAULT_SOURCE, clip, reading, is_json=json)
+
+
+def _record_here(out: Path, source: str, clip: ClipOptions, reading: Reading, *, is_json: bool) -> int:
     from pipeline.filters import parse_filters
     from pipeline.service import signals_set
     from pipeline.sinks.recorder import Recorder
@@ -120,11 +133,38 @@ def record(
             path, name = place(index)
             return path, open_sink(path, size, name, clip.compression)
 
-        report = _reporter(clip.label, opened.info.name, is_json=json)
+        report = _reporter(clip.label, opened.info.name, is_json=is_json)
         with Recorder(open_clip, schedule, report) as recorder:
             is_broken_off = _draw(packets, recorder, schedule, stop, is_live=opened.info.is_live)
         end_with(source, opened.report())
     return _INTERRUPTED if is_broken_off else 0
+
+
+def _record_there(out: Path, at: str, clip: ClipOptions, *, is_json: bool) -> int:
+    """Ask a running Saccade for each clip, and say what it says of them; paths are below its folder."""
+    from app.requests import record_there
+    from pipeline.service import signals_set
+    from pipeline.sinks.recorder import RecordedClip
+    from pipeline.sinks.requested import MAX_SECONDS
+
+    schedule = _schedule(clip)
+    if clip.format is not None or clip.compression is not None or clip.force:
+        raise UsageError("with --at the ending of OUT tells the format, and nothing is overwritten; leave the other flags out")
+    if schedule.n_clips > 1 and clip.label is None:
+        raise UsageError("--clips with --at needs --label, which numbers them")
+    path = "" if clip.label is not None and out == Path() else out.as_posix()
+    seconds = MAX_SECONDS if schedule.clip_us is None else schedule.clip_us / US_PER_S
+    tell = _reporter(clip.label, at, is_json=is_json)
+    with signals_set(Event(), *_endings()) as stop:
+        for index in range(schedule.n_clips):
+            if index > 0 and stop.wait(schedule.pause_us / US_PER_S):
+                break
+            report = record_there(at, Request("record", seconds, name=clip.label or "", path=path), stop)
+            if report.text and not stop.is_set():
+                complain(f"{report.path} is shorter than was asked for: {report.text}")
+            tell(RecordedClip(Path(report.path), report.n_events, report.first_us, report.last_us))
+        # without a length, Ctrl-C is how a recording ends
+        return _INTERRUPTED if stop.is_set() and schedule.clip_us is not None else 0
 
 
 def _draw(packets: "Iterator[Events]", recorder: "Recorder", schedule: "Schedule", stop: Event, *, is_live: bool) -> bool:

@@ -38,6 +38,7 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
     network: str | None = None,
     readout: str | None = None,
     publish: str | None = None,
+    record_to: Path | None = None,
 ) -> int:
     """Replay a recording through the recogniser, as if it happened now.
 
@@ -59,6 +60,8 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
         running (a decision every bin) or window (the published network, every T bins).
     publish
         Also publish on this address, such as tcp://127.0.0.1:5556.
+    record_to
+        Let others record over the bus, below this folder.
     """
     from app.config import Settings, load_settings, override
     from app.printer import LabelPrinter
@@ -69,6 +72,7 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
         "source": override(given.source, uri=file, speed=speed, loop=loop, **_given(span), **_given(reading)),
         "recogniser": override(given.recogniser, network=network, readout=readout),
         "publish": override(given.publish, url=publish),
+        "record": override(given.record, to=None if record_to is None else str(record_to)),
     }
     settings: Settings = make_settings(tree)
     is_windowed = not headless and not json and _has_window()
@@ -76,17 +80,19 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
     return Run(plan, LabelPrinter(is_json=json)).go()
 
 
-def daemon(*, config: Path | None = None) -> int:
+def daemon(*, config: Path | None = None, record_to: Path | None = None) -> int:
     """Run as a service: publish labels on the bus and print them as JSON, until SIGTERM.
 
     Parameters
     ----------
     config
-        TOML file with the tables source, recogniser and publish.
+        TOML file with the tables source, recogniser, publish and record.
+    record_to
+        Let others record over the bus, below this folder.
     """
     from app.daemon import run_daemon
 
-    return run_daemon(config)
+    return run_daemon(config, record_to)
 
 
 def listen(url: str = "tcp://127.0.0.1:5556", *, json: bool = False, seconds: float | None = None) -> int:

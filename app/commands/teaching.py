@@ -12,10 +12,11 @@ import msgspec
 from cyclopts import Parameter
 
 from app.reading import AS_IT_IS, Reading, open_part
+from app.requests import ask, find_control
 from app.source_options import ReadingFlags
 from app.terminal import complain, print_json, print_table, progress_bar
-from pipeline.schema.errors import BusError, InputError, UsageError
-from pipeline.schema.messages import Hello, LessonReport, Request
+from pipeline.schema.errors import InputError, UsageError
+from pipeline.schema.messages import LessonReport, Request
 
 if TYPE_CHECKING:
     from models.prototypes import Vectors
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 # A recording of a person doing other things: what taught classes are told from where nothing else was shown.
 _BACKGROUND = Path(__file__).parents[2] / "recordings" / "demo.aedat4"
 _ASK_S = 0.1
-_HELLO_MS = 3000
 
 
 @dataclass(frozen=True)
@@ -196,29 +196,15 @@ def _teach_live(name: str | None, request: Request | None, live: LiveShowing) ->
 
     if live.clips < 1:
         raise UsageError(f"--clips {live.clips}: show at least one example")
-    with closing(ControlClient(_find_control(live.at))) as control:
+    with closing(ControlClient(find_control(live.at))) as control:
         if request is not None:
-            _ask(control, request)
+            ask(control, request)
         for i in range(live.clips if name is not None else 0):
             complain(f"{name}, example {i + 1} of {live.clips}: get ready")
             sleep(max(0.0, live.pause))
-            complain(_ask(control, Request("teach", live.seconds, name=name or "")))
+            complain(ask(control, Request("teach", live.seconds, name=name or "")))
             _wait_for_end(control)
         return _report(control)
-
-
-def _find_control(url: str) -> str:
-    """Where a running Saccade takes requests, as its hello says."""
-    from pipeline.addresses import control_address
-    from pipeline.bus import Subscriber
-    from pipeline.codec import topic_of, unpack
-
-    with closing(Subscriber(url, [topic_of("hello")])) as inlet:
-        parts = inlet.receive(_HELLO_MS)
-        message = unpack(parts)[0] if parts is not None else None
-    if not isinstance(message, Hello):
-        raise BusError(f"nobody publishes on {url}; start saccade replay or daemon with --publish {url}, or say --at")
-    return control_address(url, message.control)
 
 
 def _wait_for_end(control: "ControlClient") -> None:
@@ -234,14 +220,7 @@ def _wait_for_end(control: "ControlClient") -> None:
 
 
 def _report(control: "ControlClient") -> LessonReport:
-    return msgspec.json.decode(_ask(control, Request("lessons")), type=LessonReport)
-
-
-def _ask(control: "ControlClient", request: Request) -> str:
-    reply = control.request(request)
-    if not reply.ok:
-        raise UsageError(reply.text)
-    return reply.text
+    return msgspec.json.decode(ask(control, Request("lessons")), type=LessonReport)
 
 
 def _print(report: LessonReport) -> None:

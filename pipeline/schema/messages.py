@@ -58,12 +58,28 @@ class Gap(msgspec.Struct, frozen=True):
     type: Literal["gap"] = "gap"
 
 
+class RecordingReport(msgspec.Struct, frozen=True):
+    """A recording that was asked for with `record`: `path` is below the folder that the owner allowed.
+
+    `first_us` and `last_us` are sensor time, None before the first event. `text` says why it `failed`, or why it `ended` before
+    its time; what was received until then is in the file.
+    """
+
+    path: str
+    state: Literal["running", "ended", "failed"]
+    n_events: int = 0
+    first_us: int | None = None
+    last_us: int | None = None
+    text: str = ""
+
+
 class Status(msgspec.Struct, frozen=True):
     """Health of one process, sent at least once a second and at every change of state.
 
     `n_dropped_events` counts events that no frame holds, `n_dropped_frames` frames thrown away under overload,
     `n_gaps` frames that never arrived, `n_bad_messages` messages refused. `sensor_t_us` is the sensor time reached;
     `first_us` and `duration_us` those of the whole recording, as far as known before it was read (0: unknown).
+    `recording` is the last one that somebody asked capture for.
     """
 
     source: str
@@ -85,6 +101,7 @@ class Status(msgspec.Struct, frozen=True):
     duration_us: int = 0
     is_live: bool = False
     is_looped: bool = False
+    recording: RecordingReport | None = None
     v: int = SCHEMA_VERSION
     type: Literal["status"] = "status"
 
@@ -185,15 +202,20 @@ class Request(msgspec.Struct, frozen=True):
 
     `teach`: the next `value` seconds of the stream are an example of `name`. `forget` drops the taught class `name`, `rename`
     calls it `new_name`, `lessons` asks for a `LessonReport`.
+
+    `record`: write the next `value` seconds, as the camera sends them, to `path` below the folder that the owner allowed (no
+    ending: AEDAT 4); with a label in `name`, to the next clip of that label in the folder `path`. The reply gives the path of
+    the recording as its `text`, `recording` in capture's status tells how far it is; `value` 0 ends it. Nothing is overwritten.
     """
 
     command: Literal[
         "pause", "resume", "seek", "speed", "loop", "reset", "stop", "describe",
-        "teach", "forget", "rename", "lessons",
+        "teach", "forget", "rename", "lessons", "record",
     ]  # fmt: skip
     value: float | None = None
     name: str = ""
     new_name: str = ""
+    path: str = ""
     v: int = SCHEMA_VERSION
     type: Literal["request"] = "request"
 

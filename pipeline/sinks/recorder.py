@@ -21,7 +21,7 @@ from pipeline.sinks.registry import Format
 
 # Longest host time that events may wait in this process.
 FLUSH_NS = NS_PER_S // 4
-_MAX_LABEL_CHARACTERS = 64
+_MAX_NAME_CHARACTERS = 64
 _NUMBER_DIGITS = 3
 _ENDINGS: dict[Format, str] = {
     "aedat2": ".aedat2", "aedat3": ".aedat", "aedat4": ".aedat4", "evt2": ".raw", "evt3": ".raw", "dat": ".dat",
@@ -91,6 +91,11 @@ class Recorder:
         """Sensor time at which the clip under way or the next begins; None before the first event."""
         return self._start_us
 
+    @property
+    def clip(self) -> RecordedClip:
+        """The clip under way, as far as it is written, or else the last one."""
+        return RecordedClip(self._path, self._n_events, *self._span)
+
     def take(self, events: Events) -> bool:
         """Take the next packet, which may be empty; False once all clips are written."""
         if self._start_us is None and events.size:
@@ -107,7 +112,7 @@ class Recorder:
             return
         self._sink.close()
         self.n_clips_done += 1
-        self._finished(RecordedClip(self._path, self._n_events, *self._span))
+        self._finished(self.clip)
         if self.n_clips_done == self._schedule.n_clips:
             return
         self._path, self._sink = self._open_clip(self.n_clips_done)
@@ -122,7 +127,7 @@ class Recorder:
         self._is_closed = True
         self._sink.close()
         if self._n_events > 0 or self.n_clips_done == 0:
-            self._finished(RecordedClip(self._path, self._n_events, *self._span))
+            self._finished(self.clip)
         else:
             self._path.unlink(missing_ok=True)
 
@@ -153,13 +158,18 @@ class Recorder:
 
 def check_label(label: str) -> str:
     """Give the label; UsageError when it cannot be the name of a class and of a folder."""
-    is_fine = bool(re.fullmatch(r"[^\W_][\w .+-]*", label)) and len(label) <= _MAX_LABEL_CHARACTERS and label == label.strip()
-    if not is_fine or label.endswith("."):
+    if not is_name(label):
         raise UsageError(
             f"{label!r} is no label; begin with a letter or a digit, go on with letters, digits, spaces, '_', '-', '+', '.', "
-            f"at most {_MAX_LABEL_CHARACTERS} in all"
+            f"at most {_MAX_NAME_CHARACTERS} in all"
         )
     return label
+
+
+def is_name(text: str) -> bool:
+    """Whether this can be the name of a file or folder anywhere, and leads nowhere else."""
+    is_fine = bool(re.fullmatch(r"[^\W_][\w .+-]*", text)) and len(text) <= _MAX_NAME_CHARACTERS
+    return is_fine and text == text.strip() and not text.endswith(".")
 
 
 def ending_of(name: Format) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.schema.clock import NS_PER_S, host_ns
 from pipeline.schema.errors import UsageError
 from pipeline.schema.events import Events, empty_events
-from pipeline.schema.messages import Request
+from pipeline.schema.messages import Reply, Request
 from pipeline.sources.base import EventSource, ReadReport, RecordedSource, SourceInfo
 from pipeline.sources.stretch import find_first_us
 
@@ -283,6 +283,24 @@ def measure_span(source: EventSource, budget_s: float = 1.0, clock: Callable[[],
             if clock() > deadline_ns:
                 return None
     return None if first_us is None or last_us is None else (first_us, last_us - first_us)
+
+
+def describe_replay(replay: ReplaySource | None) -> dict[str, int | float]:
+    """What a status says of a replay; nothing of a source that is live."""
+    if replay is None:
+        return {}
+    times = {"first_us": replay.first_us or 0, "duration_us": replay.duration_us}
+    return {**times, "speed": replay.speed, "is_looped": replay.is_looped}
+
+
+def answer_replay(replay: ReplaySource | None, name: str, request: Request) -> Reply:
+    """Do what a request asks of a recording, None for a source that is live; refused with the reason."""
+    if replay is None:
+        return Reply(ok=False, text=f"{name} is live: {request.command} needs a recording")
+    try:
+        return Reply(ok=True, text=command_replay(replay, request))
+    except UsageError as error:
+        return Reply(ok=False, text=str(error))
 
 
 def command_replay(replay: ReplaySource, request: Request) -> str:

@@ -88,7 +88,7 @@ def test_what_cannot_be_meant_is_refused(arguments, error, tmp_path, monkeypatch
 
 
 def test_nobody_at_the_address_is_told_in_a_sentence(monkeypatch):
-    monkeypatch.setattr("app.commands.teaching._HELLO_MS", 50)
+    monkeypatch.setattr("app.requests._HELLO_MS", 50)
     with pytest.raises(BusError, match="nobody publishes"):
         teach(remove="wave", live=LiveShowing(live=True, at="ipc:///tmp/saccade-nobody-is-here"))
 
@@ -109,8 +109,8 @@ def test_a_running_saccade_learns_within_seconds(made, tmp_path, monkeypatch, ca
             bench.send_frame(next(seq), shape=(16, 16))
         return reply.text
 
-    monkeypatch.setattr("app.commands.teaching._ask", ask)
-    monkeypatch.setattr("app.commands.teaching._find_control", lambda url: url)
+    monkeypatch.setattr("app.commands.teaching.ask", ask)
+    monkeypatch.setattr("app.commands.teaching.find_control", lambda url: url)
     try:
         teach("wave", live=LiveShowing(live=True, at=f"inproc://{id(bench)}", clips=2, seconds=0.3, pause=0), json=True)
         report = json.loads(capsys.readouterr().out)
