@@ -16,6 +16,7 @@ from pipeline.schema.errors import InputError, UsageError
 
 DEFAULT_PUBLISH_URL = "tcp://127.0.0.1:5556"
 Readout = Literal["running", "window"]
+Device = Literal["cpu", "cuda"]
 LogFormat = Literal["text", "json"]
 
 
@@ -40,12 +41,16 @@ class SourceSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecogniserSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What recognises: a checkpoint by path or name; how sure (`threshold`) and steady (`hold`, a duration) a label must be."""
+    """What recognises: a checkpoint by path or name; how sure (`threshold`) and steady (`hold`, a duration) a label must be.
+
+    `device`: the processor, or an NVIDIA GPU.
+    """
 
     network: str = "default"
     readout: Readout = "running"
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
     hold: str = "30ms"
+    device: Device = "cpu"
 
 
 class PublishSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

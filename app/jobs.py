@@ -43,6 +43,7 @@ class InferenceJob(msgspec.Struct, frozen=True):
     hold_us: int
     is_lossless: bool
     publish: str = ""
+    device: str = "cpu"
 
 
 class WindowJob(msgspec.Struct, frozen=True):

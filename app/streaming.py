@@ -82,6 +82,7 @@ def make_jobs(plan: Plan, folder: str) -> dict[str, Job]:
         hold_us=parse_duration_us(recogniser.hold),
         is_lossless=not plan.is_windowed,
         publish=plan.settings.publish.url,
+        device=recogniser.device,
     )
     jobs = {"inference": Job(options, inference=inference), "capture": Job(options, capture=capture)}
     if plan.is_windowed:

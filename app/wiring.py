@@ -97,7 +97,7 @@ def build_inference(job: InferenceJob, stop: Event) -> "InferenceService":
             opened.append(Publisher(job.publish, bound=_LISTENER_BOUND))
             controls.append(_control_beside(opened[1].address))
         control = ControlServer(controls)
-        recogniser = load_named_recogniser(job.network, job.readout)
+        recogniser = load_named_recogniser(job.network, job.readout, job.device)
         _warm_recogniser(recogniser)
     except SaccadeError:
         close_all(opened)
@@ -110,15 +110,15 @@ def build_inference(job: InferenceJob, stop: Event) -> "InferenceService":
     return InferenceService(recogniser, inlet, endpoints, control, capture, power, settings)
 
 
-def load_named_recogniser(network: str, readout: str) -> Recogniser:
-    """Load the recogniser of a checkpoint, by path or name; `canned` is the twin that needs no network."""
+def load_named_recogniser(network: str, readout: str, device: str = "cpu") -> Recogniser:
+    """Load the recogniser of a checkpoint, by path or name, to a device; `canned` is the twin that needs no network."""
     if network == CANNED:
         from pipeline.fakes import CannedRecogniser
 
         return CannedRecogniser()
     from models.pupil import load_pupil
 
-    return load_pupil(network, readout, keeps=True)
+    return load_pupil(network, readout, keeps=True, device=device)
 
 
 def _control_beside(address: str) -> str:

@@ -22,7 +22,7 @@ from models.features import tap
 from models.prototypes import Prototypes, Vectors, learn
 from models.recogniser import Readout, StreamRecogniser
 from models.taught import ENDING, Taught, check_name, check_owner, find_owner, is_taught, load_taught, save_taught
-from pipeline.schema.errors import ConfigurationError, UsageError
+from pipeline.schema.errors import ConfigurationError, GpuMissingError, UsageError
 from pipeline.schema.frames import SpikeFrame
 from pipeline.schema.messages import Lesson, LessonReport, TaughtClass
 from pipeline.schema.recognition import QUIET_BINS, Prediction
@@ -170,11 +170,14 @@ class Pupil(StreamRecogniser):
         self._info = dataclasses.replace(self._own_info, classes=(*own, *taught.names))
 
 
-def load_pupil(name: str, readout: str = "running", *, keeps: bool = False) -> Pupil:
+def load_pupil(name: str, readout: str = "running", *, keeps: bool = False, device: str = "cpu") -> Pupil:
     """The pupil of a checkpoint, or of a file of taught classes with the checkpoint they belong to (path or name).
 
-    If it `keeps` lessons: in the file of taught classes, else in a new one. ConfigurationError when the checkpoint is another.
+    If it `keeps` lessons: in the file of taught classes, else in a new one. ConfigurationError when the checkpoint is another,
+    GpuMissingError when `device` is cuda and there is none.
     """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise GpuMissingError("--device cuda: torch finds no GPU here; leave --device out to run on the processor")
     path = Path(name)
     home: Path | None = path
     if path.is_file() and is_taught(path):
@@ -187,7 +190,7 @@ def load_pupil(name: str, readout: str = "running", *, keeps: bool = False) -> P
         # a shipped checkpoint is found by its name wherever it is installed
         taught = Taught(network_name, str(found.resolve()) if path.is_file() else name)
         home = _free_home(network_name)
-    return Pupil(network.float(), info, taught, readout, home=home if keeps else None)  # type: ignore[arg-type]  # checked in the constructor
+    return Pupil(network.float().to(device), info, taught, readout, home=home if keeps else None)  # type: ignore[arg-type]  # checked in the constructor
 
 
 def load_judged(name: str) -> tuple[nn.Module, CheckpointInfo, str]:

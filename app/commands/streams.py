@@ -37,6 +37,7 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
     json: bool = False,
     network: str | None = None,
     readout: str | None = None,
+    device: str | None = None,
     publish: str | None = None,
     record_to: Path | None = None,
 ) -> int:
@@ -58,6 +59,8 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
         Checkpoint, by path or name.
     readout
         running (a decision every bin) or window (the published network, every T bins).
+    device
+        Where the network runs: cpu by default, or cuda.
     publish
         Also publish on this address, such as tcp://127.0.0.1:5556.
     record_to
@@ -70,7 +73,7 @@ def replay(  # noqa: PLR0913 - each is one flag of the command
     given = load_settings()
     tree = {
         "source": override(given.source, uri=file, speed=speed, loop=loop, **_given(span), **_given(reading)),
-        "recogniser": override(given.recogniser, network=network, readout=readout),
+        "recogniser": override(given.recogniser, network=network, readout=readout, device=device),
         "publish": override(given.publish, url=publish),
         "record": override(given.record, to=None if record_to is None else str(record_to)),
     }

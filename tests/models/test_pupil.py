@@ -11,7 +11,7 @@ from models.pupil import Pupil, load_judged, load_pupil
 from models.recogniser import StreamRecogniser
 from models.registry import create_network
 from models.taught import Taught, is_taught, load_taught, save_taught, thin
-from pipeline.schema.errors import ConfigurationError, InputError, UsageError
+from pipeline.schema.errors import ConfigurationError, GpuMissingError, InputError, UsageError
 from pipeline.schema.frames import SpikeFrame
 from pipeline.schema.recognition import Teachable
 
@@ -235,3 +235,10 @@ def test_taught_is_a_value():
 
 def test_a_pupil_is_a_stream_recogniser():
     assert issubclass(Pupil, StreamRecogniser)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_loaded() -> None:
+    with pytest.raises(GpuMissingError, match="leave --device out") as raised:
+        load_pupil("no such checkpoint", device="cuda")
+    assert raised.value.exit_code == 6
