@@ -46,7 +46,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "This machine",
         (
             ("doctor", "app.commands.machine:doctor", "What this machine has, what it lacks, and the line that mends it."),
-            ("bench", "app.commands.bench:bench", "Measure this machine: decode, bin."),
+            ("bench", "app.commands.bench:bench", "Measure this machine: decode, bin, neuron, step, stream."),
         ),
     ),
 )

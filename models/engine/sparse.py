@@ -139,9 +139,7 @@ def _gather_row(row: int, block: int, lists: Lists, weights: Weights, geometry: 
             is_reached = True
         shift = table + ky * kernel_x * n_in * length
         n_items = lists.ends[line, width] - lists.ends[line, 0]
-        if n_groups > 1:
-            _add_groups(line, shift, lists, weights.weight, geometry, currents)
-        elif n_items * kernel_x < _FEW * out_width:
+        if n_groups > 1 or n_items * kernel_x < _FEW * out_width:
             _add_few(line, shift, lists, weights.weight, geometry, currents)
         else:
             _add_many(line, shift, lists, weights.weight, geometry, currents)
@@ -170,36 +168,26 @@ def _add_few(line: int, shift: int, lists: Lists, table: Floats, geometry: Geome
     """The same sums in the same order, input column by column: most places have nothing to add, and are not looked at."""
     width, out_width, kernel_x = geometry[0, 1], geometry[1, 1], geometry[2, 1]
     stride, padding, dilation = geometry[3, 1], geometry[4, 1], geometry[5, 1]
+    n_groups, n_out = geometry[6, 0], currents.size // out_width
     n_in = lists.keys.size // (lists.ends.shape[0] * width)
-    length = currents.size // out_width
+    length = n_out if n_groups == 1 else geometry[6, 1]
     for x in range(width):
-        item, last = lists.ends[line, x], lists.ends[line, x + 1]
-        if item == last:
+        begin, last = lists.ends[line, x], lists.ends[line, x + 1]
+        if begin == last:
             continue
         for kx in range(kernel_x):
             reach = x + padding - kx * dilation
             out_x = reach if stride == 1 else reach // stride
-            if reach >= 0 and reach == out_x * stride and out_x < out_width:
-                here = shift + (kx - x) * n_in * length
-                _add_rows(currents, out_x * length, table, length, here, lists, item, last)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _add_groups(line: int, shift: int, lists: Lists, table: Floats, geometry: Geometry, currents: Floats) -> None:
-    """As `_add_few` of a convolution in groups."""
-    width, out_width, kernel_x = geometry[0, 1], geometry[1, 1], geometry[2, 1]
-    stride, padding, dilation = geometry[3, 1], geometry[4, 1], geometry[5, 1]
-    n_groups, share = geometry[6, 0], geometry[6, 1]
-    n_in, n_out = lists.keys.size // (lists.ends.shape[0] * width), currents.size // out_width
-    for item in range(lists.ends[line, 0], lists.ends[line, width]):
-        x, channel = lists.keys[item] // n_in, lists.keys[item] % n_in
-        for kx in range(kernel_x):
-            reach = x + padding - kx * dilation
-            out_x = reach // stride
-            if reach >= 0 and reach == out_x * stride and out_x < out_width:
-                place = out_x * n_out + channel // (n_in // n_groups) * share
-                here = shift + (kx - x) * n_in * share
-                _add_rows(currents, place, table, share, here, lists, item, item + 1)
+            if reach < 0 or reach != out_x * stride or out_x >= out_width:
+                continue
+            here = shift + (kx - x) * n_in * length
+            item = begin
+            while item < last:
+                place, stop = out_x * n_out, last
+                if n_groups > 1:
+                    place, stop = place + lists.keys[item] % n_in // (n_in // n_groups) * length, item + 1
+                _add_rows(currents, place, table, length, here, lists, item, stop)
+                item = stop
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -2,6 +2,8 @@
 
 import functools
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -87,7 +89,8 @@ def make_clips(
 ) -> Iterator[tuple[int, int, Events]]:
     """Make clips of all gestures with each seed in turn: (index in `gestures`, seed, events), always in the same order.
 
-    `n_workers` 0 computes here; more start that many processes, which end with the iterator, exhausted or closed.
+    `n_workers` 0 computes here; more start that many processes, which end with the iterator, exhausted or closed, or with
+    this process, killed.
     """
     for gesture in gestures:
         check_gesture(gesture)
@@ -100,7 +103,7 @@ def make_clips(
     # Spawned, not forked: a fork would copy locks that threads of torch, numba or ZeroMQ may hold.
     context = multiprocessing.get_context("spawn")
     waiting: deque[tuple[int, int, Future[Events]]] = deque()
-    pool = ProcessPoolExecutor(n_workers, mp_context=context)
+    pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_end_with_parent)
     try:
         for index, gesture, seed in jobs:
             future = pool.submit(simulate, gesture, seed)
@@ -115,6 +118,19 @@ def make_clips(
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """In a worker: end as soon as the process that asks for clips has ended, however it did."""
+    threading.Thread(target=_watch_parent, name="lifeline", daemon=True).start()
+
+
+def _watch_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "not in a worker"
+    parent.join()
+    # the queue of jobs never tells: every worker holds both its ends, and would wait for ever
+    os._exit(1)
 
 
 def _await(waiting: deque[tuple[int, int, Future[Events]]]) -> tuple[int, int, Events]:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -14,9 +14,14 @@ import psutil
 import pytest
 from builders import random_events
 
+from app.commands.capturing import ClipOptions, record
+from app.requests import ask, find_control
 from pipeline.bus import ControlClient, Subscriber
 from pipeline.codec import unpack
+from pipeline.schema.errors import UsageError
+from pipeline.schema.events import empty_events
 from pipeline.schema.messages import Request
+from pipeline.sources.registry import open_recording
 
 ROOT = Path(__file__).parents[2]
 # `python -m app`, without standing in the checkout.
@@ -223,3 +228,54 @@ def test_a_daemon_serves_labels_and_controls_and_ends_well_on_sigterm(recording,
             assert process.returncode == 0
     finally:
         inlet.close()
+
+
+def replay_that_may_be_recorded(recording, tmp_path):
+    """A replay without end that others may record into `clips`, and its address."""
+    url = f"ipc://{tmp_path}/public"
+    arguments = ("replay", recording, "--json", "--loop", "--network", "canned", "--publish", url)
+    return saccade(*arguments, "--record-to", tmp_path / "clips", tmp_path=tmp_path), url
+
+
+def read(path):
+    with open_recording(path) as source:
+        return np.concatenate([empty_events(), *source.packets()])
+
+
+def test_a_running_saccade_records_below_its_folder_and_goes_on(recording, tmp_path, capsys):
+    running, url = replay_that_may_be_recorded(recording, tmp_path)
+    with running as process:
+        process.stdout.readline()
+        clip = ClipOptions(label="wave", seconds="100ms")
+        assert record(Path("mine"), at=url, clip=clip, json=True) == 0
+        line = json.loads(capsys.readouterr().out)
+        with pytest.raises(UsageError, match="no path of a recording"):
+            record(Path("../out"), at=url, clip=ClipOptions(seconds="100ms"))
+        assert json.loads(process.stdout.readline())["type"] == "label"
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=15)
+    found = read(tmp_path / "clips" / line["path"])
+    assert (line["path"], line["label"], line["events"]) == ("mine/wave/wave-001.aedat4", "wave", found.size)
+    events = read(recording)
+    assert np.array_equal(found, events[(events["t"] >= found["t"][0]) & (events["t"] <= found["t"][-1])])
+    assert 90_000 < line["duration_us"] <= 100_000
+
+
+def test_a_capture_that_is_killed_leaves_what_it_received(recording, tmp_path):
+    running, url = replay_that_may_be_recorded(recording, tmp_path)
+    with running as process:
+        process.stdout.readline()
+        with closing(ControlClient(find_control(url))) as control:
+            assert ask(control, Request("record", 60.0, path="long")) == "long.aedat4"
+        with closing(Subscriber(url, [b"status/"])) as inlet:
+            n_events, deadline = 0, monotonic() + 20
+            while n_events == 0 and monotonic() < deadline:
+                parts = inlet.receive(100)
+                report = unpack(parts)[0].recording if parts else None
+                n_events = report.n_events if report else 0
+        workers_of(process)["capture"].kill()
+        process.communicate(timeout=15)
+    found, events = read(tmp_path / "clips" / "long.aedat4"), read(recording)
+    start = int(np.flatnonzero(events["t"] == found["t"][0])[0])
+    assert found.size > 0
+    assert np.array_equal(found, events[start : start + found.size])

@@ -12,6 +12,8 @@ from pipeline.filters import parse_filters
 from pipeline.schema.errors import InputError
 from pipeline.schema.events import SensorSize, make_events
 from pipeline.schema.messages import Hello, Request
+from pipeline.sinks.requested import RequestedRecordings
+from pipeline.sources.registry import open_recording
 from pipeline.sources.replay import ReplaySettings, ReplaySource
 
 FRAME_SIZE = SensorSize(8, 6)
@@ -25,11 +27,12 @@ def make_binner(sensor_size, wanted):
 class Bench:
     """A capture service on a bus in memory, with inference played by the test."""
 
-    def __init__(self, source, topics=(b"frame/", b"status/"), filters=None):
+    def __init__(self, source, topics=(b"frame/", b"status/"), filters=None, recordings=None):
         self.bus, self.labels = MemoryBus(10_000), MemoryBus()
         self.inlet = self.bus.connect(topics)
         hellos = self.labels.connect([b"hello/"])
-        self.service = CaptureService(source, self.bus, hellos, ControlServer([f"inproc://{id(self)}"]), make_binner, filters)
+        control = ControlServer([f"inproc://{id(self)}"])
+        self.service = CaptureService(source, self.bus, hellos, control, make_binner, filters, recordings)
 
     def want_frames(self):
         self.labels.greet_with(pack(WANTED))
@@ -203,3 +206,57 @@ def test_requests_that_make_no_sense_are_answered_with_the_reason():
         assert bench.service.answer(Request("speed", -1.0)).text.startswith("speed -1 is out of range")
     with closing(Bench(ListSource([random_events()], SENSOR, name="cam0"))) as bench:
         assert "live" in bench.service.answer(Request("pause")).text
+
+
+def recorded(bench):
+    """The recordings that statuses tell of, one after another."""
+    return [message.recording for message, _ in bench.received() if message.type == "status" and message.recording]
+
+
+def test_a_recording_holds_what_the_camera_sent_and_not_what_filters_left(tmp_path):
+    events = random_events(500)
+    source = ListSource([events[:100], events[100:300], events[300:]], SENSOR, name="cam0")
+    recordings = RequestedRecordings(tmp_path, SENSOR, is_live=True)
+    bench = Bench(source, [b"frame/", b"status/"], parse_filters(["polarity=on"]), recordings)
+    with closing(bench):
+        bench.want_frames()
+        bench.step(2)
+        assert bench.service.answer(Request("record", 10.0, path="take")).text == "take.aedat4"
+        bench.step(3)
+        reports = recorded(bench)
+    assert (reports[0].state, reports[-1].state, reports[-1].text) == ("running", "ended", "the stream ended")
+    with open_recording(tmp_path / "take.aedat4") as source:
+        assert np.array_equal(np.concatenate(list(source.packets())), events[100:])
+
+
+def test_a_seek_ends_a_recording_because_time_breaks_off_there(tmp_path):
+    replay = replay_of(random_events(), is_looped=True)
+    with closing(Bench(replay, recordings=RequestedRecordings(tmp_path, SENSOR, is_live=False))) as bench:
+        bench.want_frames()
+        bench.step(3)
+        assert bench.service.answer(Request("record", 10.0, path="take")).ok
+        bench.step(5)
+        assert bench.service.answer(Request("seek", 0.0)).ok
+        bench.step(3)
+        last = recorded(bench)[-1]
+        assert (last.state, last.text) == ("ended", "the stream was played from elsewhere")
+        assert last.n_events > 0
+
+
+def test_what_has_ended_cannot_be_recorded(tmp_path):
+    with closing(
+        Bench(replay_of(random_events(), speed=0), recordings=RequestedRecordings(tmp_path, SENSOR, is_live=False))
+    ) as bench:
+        bench.run()
+        assert "ended" in bench.service.answer(Request("record", 1.0, path="take")).text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leaving_closes_a_recording_whole(tmp_path):
+    bench = Bench(ListSource([random_events()] * 3, SENSOR), recordings=RequestedRecordings(tmp_path, SENSOR, is_live=True))
+    bench.service.answer(Request("record", 10.0, path="take.raw"))
+    bench.want_frames()
+    bench.step(2)
+    bench.close()
+    with open_recording(tmp_path / "take.raw") as source:
+        assert sum(len(packet) for packet in source.packets()) == 200

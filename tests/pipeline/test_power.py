@@ -50,3 +50,15 @@ def test_some_meter_is_always_there(device):
     assert reading.power_w is None or reading.power_w >= 0
     meter.close()
     meter.close()
+
+
+def test_a_paced_meter_asks_its_sensor_once_a_period(monkeypatch):
+    now_ns = [0]
+    monkeypatch.setattr("pipeline.power.host_ns", lambda: now_ns[0])
+    readings = iter([PowerReading(1.0, "x"), PowerReading(2.0, "x")])
+    meter = NullMeter()
+    monkeypatch.setattr(meter, "read", lambda: next(readings))
+    paced, found = PacedMeter(meter, 100), []
+    for now_ns[0] in (0, 99, 100, 150):
+        found.append(paced.read().power_w)
+    assert found == [1.0, 1.0, 2.0, 2.0]

@@ -1,3 +1,7 @@
+import os
+import signal
+import subprocess
+import sys
 from multiprocessing import resource_tracker
 
 import numpy as np
@@ -10,6 +14,17 @@ from pipeline.simulator.gestures import GESTURES
 from pipeline.simulator.variation import Variation
 
 SMALL = SensorSize(32, 32)
+# Asks two workers for clips, says which they are, and waits for its end while they wait for jobs.
+ASKER = """
+import multiprocessing, time
+from pipeline.schema.events import SensorSize
+from pipeline.simulator.clips import make_clips
+
+clips = make_clips(("arm_roll",), range(1000), duration_us=20_000, sensor_size=SensorSize(32, 32), n_workers=2)
+next(clips)
+print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
+time.sleep(120)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +137,20 @@ def test_workers_end_when_the_caller_stops_early():
     clips = make_clips(("arm_roll",), range(1000), duration_us=20_000, sensor_size=SMALL, n_workers=1)
     next(clips)
     clips.close()  # the leak guard looks for processes and threads left
+
+
+def test_workers_end_when_the_caller_is_killed():
+    # two workers slept for ever after their training had been terminated
+    with subprocess.Popen([sys.executable, "-c", ASKER], stdout=subprocess.PIPE, text=True) as asker:
+        workers = [int(pid) for pid in asker.stdout.readline().split()]
+        asker.kill()
+        try:
+            asker.communicate(timeout=60)  # ends when the last process that inherited the output has ended
+        except subprocess.TimeoutExpired:
+            for worker in workers:
+                os.kill(worker, signal.SIGKILL)
+            pytest.fail(f"workers {workers} outlived the process that asked for clips")
+    assert len(workers) == 2
 
 
 def test_unknown_gesture_is_refused_before_any_work():
