@@ -182,6 +182,34 @@ def _forward_all(currents: Any, s: Array, affine: Any, rule: Any, is_packed: boo
         _forward_units(currents, s, affine, rule, is_packed, (unit, unit + 1))
 
 
+@_leaf
+def _recall(x: Array, v: Array, h: Array, constants: Any, is_hard: bool) -> None:
+    """One bin of a block forward again: potentials `h` from membranes `v`, which go on; a loop for each kind of reset."""
+    keep, threshold, reset, gain = constants
+    none = np.float32(0.0)
+    if is_hard:
+        for i in range(h.size):
+            potential = _charge(v[i], widen(x[i]), keep, gain, none)
+            h[i], v[i] = potential, _settle(potential, threshold, reset, is_hard=True)
+    else:
+        for i in range(h.size):
+            potential = _charge(v[i], widen(x[i]), keep, gain, none)
+            h[i], v[i] = potential, _settle(potential, threshold, reset, is_hard=False)
+
+
+@_leaf
+def _add_leak(h: Array, t: int, v: Array, carried: Array, leak: Array, rule: Any) -> None:
+    """Bin `t`'s share of the leak's gradient times the gain; `v` are the first membranes of the block.
+
+    To the leak, H's derivative is x - v with decay_input, that is (H - v) / gain, and -v without, where the gain is 1.
+    """
+    threshold, reset, is_hard, by_input = rule
+    earlier = h[max(t - 1, 0)]
+    for i in range(v.size):
+        before = v[i] if t == 0 else _settle(earlier[i], threshold, reset, is_hard)
+        leak[i] += carried[i] * (by_input * h[t, i] - before)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _backward_units(arrays: Any, constants: Any, flags: Any, surrogate: Any, leaks: Array, units: tuple[int, int]) -> None:
     """Gradients of currents (T, n), of the first membrane in place of the last one's (n,), and of the leak by unit.
@@ -205,10 +233,7 @@ def _backward_units(arrays: Any, constants: Any, flags: Any, surrogate: Any, lea
         for i in range(size):
             membrane[i], leak[i], carried[i] = v[start + i], none, grad_v[start + i]
         for t in range(n_bins):
-            current, potential = x[t, start:stop], h[t]
-            for i in range(size):
-                potential[i] = _charge(membrane[i], widen(current[i]), keep, gain, none)
-                membrane[i] = _settle(potential[i], threshold, reset, is_hard)
+            _recall(x[t, start:stop], membrane[:size], h[t, :size], (keep, threshold, reset, gain), is_hard)
         factor = np.float32(1.0)
         for t in range(n_bins - 1, -1, -1):
             potential, upstream, out = h[t], grad_s[t, start:stop], grad_x[t, start:stop]
@@ -219,17 +244,12 @@ def _backward_units(arrays: Any, constants: Any, flags: Any, surrogate: Any, lea
                 rule = (threshold, reset, is_hard, by_reset, factor, gain)
                 _pull(potential[:size], upstream, slopes[:size], carried[:size], out, rule)
             if wants_leak:
-                # to the leak, H's derivative is x - v with decay_input, that is (H - v) / gain, and -v without: gain is 1
-                earlier = h[max(t - 1, 0)]
-                for i in range(size):
-                    before = v[start + i] if t == 0 else _settle(earlier[i], threshold, reset, is_hard)
-                    leak[i] += carried[i] * (by_input * potential[i] - before)
+                _add_leak(h, t, v[start:stop], carried, leak, (threshold, reset, is_hard, by_input))
             factor = none if is_membrane_detached else keep
-        total = 0.0
         for i in range(size):
             grad_v[start + i] = carried[i] * factor
-            total += leak[i]
-        leaks[unit] = total / gain
+        if wants_leak:
+            leaks[unit] = leak[:size].astype(np.float64).sum() / gain
 
 
 @njit(cache=True, nogil=True, parallel=True, error_model="numpy")

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.power import NOT_AVAILABLE, NullMeter, PowerReading, RaplMeter, open_power_meter, used_energy_uj
+from pipeline.power import NOT_AVAILABLE, NullMeter, PacedMeter, PowerReading, RaplMeter, open_power_meter, used_energy_uj
 
 
 def test_nothing_measured_is_said_and_not_guessed():
