@@ -1,6 +1,6 @@
 """Judging: accuracy of whole clips, confusion, operations and energy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Any
 
@@ -28,10 +28,20 @@ class LayerCost(msgspec.Struct, frozen=True):
     share: float
 
 
+class Tally(msgspec.Struct, frozen=True):
+    """Answers to the clips of some classes; the accuracy is None where there are no such clips."""
+
+    accuracy: float | None
+    correct: int
+    n: int
+
+
 class Evaluation(msgspec.Struct, frozen=True):
     """What `saccade evaluate --json` prints. `confusion[i][j]` counts clips of class i answered as j.
 
-    `sops` and `energy_uj` (estimated) are means per time bin; `layers` only where they were asked for.
+    `sops` and `energy_uj` (estimated) are means per time bin; `layers` only where they were asked for. Only where classes were
+    taught: `taught` counts clips of those, `own` clips of the checkpoint's own classes, `own_before` the same clips answered by
+    the checkpoint alone, so that one sees what the lessons cost.
     """
 
     accuracy: float
@@ -42,6 +52,16 @@ class Evaluation(msgspec.Struct, frozen=True):
     sops: float
     energy_uj: float
     layers: list[LayerCost] | msgspec.UnsetType = msgspec.UNSET
+    own: Tally | msgspec.UnsetType = msgspec.UNSET
+    own_before: Tally | msgspec.UnsetType = msgspec.UNSET
+    taught: Tally | msgspec.UnsetType = msgspec.UNSET
+
+
+def tally(result: Evaluation, classes: Collection[str]) -> Tally:
+    """Count the clips of `classes` alone; answers may be any class."""
+    rows = [(i, row) for i, row in enumerate(result.confusion) if result.classes[i] in classes]
+    correct, n = sum(row[i] for i, row in rows), sum(sum(row) for _, row in rows)
+    return Tally(correct / n if n else None, correct, n)
 
 
 def evaluate(

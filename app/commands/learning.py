@@ -158,8 +158,29 @@ def evaluate(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     if side is not None or split_file is not None:
         clips = one_side(clips, side or "test", split_file, info, checkpoint)
     clips = clips.with_classes(info.classes)
-    _print(_judge(network.float(), clips, info.n_time_bins, estimate), json, checkpoint)
+    result = _judge(network.float(), clips, info.n_time_bins, estimate)
+    _print(_compare_own(result, checkpoint, clips, info.n_time_bins), json, checkpoint)
     return 0
+
+
+def _compare_own(result: "Evaluation", checkpoint: str, clips: "ClipSet", n_time_bins: int) -> "Evaluation":
+    """With the clips of own and of taught classes counted apart, where `checkpoint` is a file of taught classes."""
+    import msgspec
+
+    from models.pupil import load_judged
+    from models.taught import find_owner, is_taught, load_taught
+    from training.eval import tally
+
+    path = Path(checkpoint)
+    if not (path.is_file() and is_taught(path)):
+        return result
+    lessons = load_taught(path)
+    network, info, _ = load_judged(find_owner(path, lessons))
+    own, taught = tally(result, info.classes), tally(result, lessons.names)
+    before = own
+    if own.n and lessons.names:
+        before = tally(_judge(network.float(), clips.with_classes(info.classes), n_time_bins), info.classes)
+    return msgspec.structs.replace(result, own=own, own_before=before, taught=taught)
 
 
 def zoo(*, json: bool = False) -> int:
@@ -214,6 +235,9 @@ def _print(result: "Evaluation", as_json: bool, title: str) -> None:
         return
     print(f"{title}\naccuracy {result.accuracy:.3f} ({result.correct}/{result.n})")
     print(f"per bin {result.sops / 1e6:.2f} M synaptic operations, {result.energy_uj:.1f} uJ estimated")
+    if result.taught and result.own and result.own_before:
+        for what, part in (("taught", result.taught), ("own", result.own), ("own, before", result.own_before)):
+            print(f"{what:>11} {'-' if part.accuracy is None else f'{part.accuracy:.3f}'} ({part.correct}/{part.n})")
     width = max(len(name) for name in result.classes)
     for name, row in zip(result.classes, result.confusion, strict=True):
         print(f"{name:>{width}}  " + " ".join(f"{count:4d}" for count in row))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from builders import SENSOR, random_events
 
+from app.commands.learning import CacheOptions, evaluate
 from app.commands.teaching import LiveShowing, Showing, teach
 from models.checkpoint import CheckpointInfo, configuration_values, save_checkpoint
 from models.registry import create_network
@@ -119,3 +120,25 @@ def test_a_running_saccade_learns_within_seconds(made, tmp_path, monkeypatch, ca
         assert bench.received("label")[-1][0].label == "wave"
     finally:
         bench.close()
+
+
+def test_evaluate_tells_what_lessons_cost_the_networks_own_classes(made, tmp_path, capsys):
+    to = tmp_path / "my.taught"
+    teach("wave", showing=showing(made, to, "clip-0.aedat4", "clip-1.aedat4"), json=True)
+    for label, clip in (("up", 0), ("down", 1), ("down", 3), ("wave", 2)):
+        (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(made / f"clip-{clip}.aedat4", tmp_path / "data" / label)
+    capsys.readouterr()
+    judged = {}
+    for name in (to, made / "small.safetensors"):
+        evaluate(str(name), str(tmp_path / "data"), cache=CacheOptions(cache=tmp_path / "cache"), json=True)
+        judged[name.suffix] = json.loads(capsys.readouterr().out)
+    with_lessons, alone = judged[".taught"], judged[".safetensors"]
+    assert (with_lessons["n"], with_lessons["own"]["n"], with_lessons["taught"]["n"]) == (4, 3, 1)
+    assert with_lessons["own"]["correct"] + with_lessons["taught"]["correct"] == with_lessons["correct"]
+    assert with_lessons["own_before"] == {name: alone[name] for name in ("accuracy", "correct", "n")}
+    # the clip of "up" is the very first example of "wave"
+    assert with_lessons["confusion"][0][2] == 1
+    assert "own" not in alone
+    evaluate(str(to), str(tmp_path / "data"), cache=CacheOptions(cache=tmp_path / "cache"))
+    assert f"own, before {alone['accuracy']:.3f} ({alone['correct']}/3)" in capsys.readouterr().out
