@@ -41,10 +41,11 @@ recordings: setup
 	$(BIN)/python -m training.make_recordings
 
 checkpoint: setup
-	$(BIN)/saccade train 'synthetic:gestures?clips=1200&seed=0' --test 'synthetic:gestures?clips=600&seed=500000' \
-	  --network tim --set dim=96 --set n_heads=6 --set 'lif={"detach_membrane": false}' \
-	  --delta-t 25ms --bins 16 --size 64x64 --epochs 10 --batch 16 --rate 1e-3 --seed 0 \
+	$(BIN)/saccade train 'synthetic:gestures?clips=2200&seed=0' --test 'synthetic:gestures?clips=440&seed=500000' \
+	  --network tim --set dim=96 --set n_heads=6 --set pools=1110 --set 'lif={"detach_membrane": false}' \
+	  --delta-t 50ms --bins 12 --size 32x32 --epochs 20 --batch 16 --rate 2e-3 --loss mean --seed 0 \
 	  --log training/runs/default.jsonl --out models/weights/default.safetensors
+	$(BIN)/python -m training.model_cards
 
 # Decoding and binning against those programs, and memory on large files; half an hour.
 bench: setup bench-peers

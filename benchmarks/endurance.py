@@ -17,7 +17,7 @@ from provenance import ROOT, commit
 from app.bench.latency import measure_streams
 from app.bench.timing import describe_machine
 from models.checkpoint import load_checkpoint, save_checkpoint
-from pipeline.schema.clock import US_PER_MS, US_PER_S
+from pipeline.schema.clock import US_PER_S
 from pipeline.schema.events import SensorSize, make_events
 from pipeline.sinks.registry import open_sink
 from pipeline.sources.registry import open_recording
@@ -46,7 +46,7 @@ def measure(seconds: int, bin_ms: int) -> dict[str, Any]:
         recording, checkpoint = Path(folder) / "repeated.aedat4", Path(folder) / "short_bins.safetensors"
         write_repeated(recording, seconds)
         network, info, _ = load_checkpoint("default")
-        save_checkpoint(checkpoint, network, replace(info, delta_t_us=bin_ms * US_PER_MS))
+        save_checkpoint(checkpoint, network, replace(info, delta_t_us=bin_ms * 1000))
         found = measure_streams(1, 1, recording, str(checkpoint))
     return {"seconds": seconds, "bins": seconds * 1000 // bin_ms, **found}
 

@@ -206,15 +206,14 @@ def along(mask: Tensor, like: Tensor) -> Tensor:
 
 def has_first_bin(network: Any) -> bool:
     """Whether a first bin is another than a later one on zeros; ConfigurationError where a second bin is another one, too."""
-    parameter = next(network.parameters())
-    layouts = [state_layout(network, 1, n_bins) for n_bins in (1, 2)]
-    zeros = {key: parameter.new_zeros(shape, dtype=dtype) for key, (shape, dtype) in layouts[1].items()}
-    is_other = layouts[0].keys() != layouts[1].keys()
+    is_other = False
     for x in _trial_frames(network):
         with torch.inference_mode():
             first = network.step(x, None)
-            second, filled = network.step(x, first[1]), network.step(x, {**zeros, **first[1]})
-            is_other = is_other or not _is_same(first, network.step(x, zeros))
+            second = network.step(x, first[1])
+            zeros = {key: torch.zeros_like(value) for key, value in second[1].items()}
+            filled = network.step(x, {**zeros, **first[1]})
+            is_other = is_other or first[1].keys() != zeros.keys() or not _is_same(first, network.step(x, zeros))
         if not _is_same(second, filled):
             raise ConfigurationError("its second bin is unlike later ones, so streams of other ages cannot go beside it")
     return is_other
