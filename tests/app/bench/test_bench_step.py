@@ -43,6 +43,7 @@ def _label(seq: int, total_ms: float) -> dict[str, Any]:
     start_us = 10_000 * seq
     return {
         "type": "label",
+        "host_ns": 1_000_000 * (10 * seq),  # long before any pause that the watch may see
         "seq": seq,
         "start_us": start_us,
         "end_us": start_us + 10_000,
