@@ -107,7 +107,7 @@ def _changed(recipe: Recipe, **values: Any) -> Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "default": Recipe(),
-    # the shipped recogniser: people before a camera
+    # people before a camera, from few clips
     "people": Recipe(augmentation=PEOPLE),
     # one network that serves any T (Temporal flexibility, ICLR 2025; there SGD and convolutional networks)
     "mixed-time": Recipe(loss="mean", steps="mixed"),
