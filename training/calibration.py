@@ -180,7 +180,7 @@ def main() -> None:
     if arguments.picture is not None:
         from training.calibration_picture import draw_comparison
 
-        arguments.picture.write_text(draw_comparison(rows, STATISTICS, real, made), encoding="utf-8")
+        arguments.picture.write_text(draw_comparison(rows, STATISTICS, made), encoding="utf-8")
 
 
 if __name__ == "__main__":

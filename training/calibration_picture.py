@@ -1,4 +1,7 @@
-"""Draws the comparison of real and simulated events: the statistics, and pictures of events, as one SVG."""
+"""Draws the comparison of real and simulated events as one SVG: the statistics, and pictures of simulated events.
+
+The real clips are other people's data: of them only the statistics are drawn.
+"""
 
 import base64
 import io
@@ -20,9 +23,9 @@ _TILE = (_WIDTH - 2 * 20) // _N_CLIPS
 _REAL, _MADE = "#b3402a", "#2a6fbb"
 
 
-def draw_comparison(rows: dict[str, Any], titles: dict[str, str], real: Sequence[Events], made: Sequence[Events]) -> str:
-    """SVG: a line for each statistic, simulated range as a bar and real clips as dots; below, events of real and made clips."""
-    height = _TOP + _ROW * len(rows) + 3 * 20 + 2 * _TILE
+def draw_comparison(rows: dict[str, Any], titles: dict[str, str], made: Sequence[Events]) -> str:
+    """SVG: a line for each statistic, simulated range as a bar and real clips as dots; below, events of made clips."""
+    height = _TOP + _ROW * len(rows) + 2 * 20 + _TILE
     below = _TOP + _ROW * len(rows) + 16
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" font-family="sans-serif" font-size="12">',
@@ -30,10 +33,8 @@ def draw_comparison(rows: dict[str, Any], titles: dict[str, str], real: Sequence
         f'<text x="{_LEFT}" y="20" fill="{_MADE}">bar: simulated clips, 10 to 90 %, and median</text>',
         f'<text x="{_LEFT + 290}" y="20" fill="{_REAL}">dots: real clips</text>',
         *_statistic_lines(rows, titles),
-        f'<text x="20" y="{below}" fill="{_REAL}">real clips, events of 33 ms</text>',
-        *_tiles(real, below + 6),
-        f'<text x="20" y="{below + _TILE + 20}" fill="{_MADE}">simulated clips</text>',
-        *_tiles(made, below + _TILE + 26),
+        f'<text x="20" y="{below}" fill="{_MADE}">simulated clips, events of 33 ms</text>',
+        *_tiles(made, below + 6),
     ]
     return "\n".join(body) + "\n</svg>\n"
 

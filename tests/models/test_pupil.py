@@ -39,6 +39,12 @@ def checkpoint(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def untaught(checkpoint):
+    """A pupil for tests in which everything it is asked is refused."""
+    return load_pupil(str(checkpoint))
+
+
 def frames(kind, n, seed=0):
     """a thick bar of events, standing or lying, its noise drawn from the seed."""
     rng = np.random.default_rng(seed)
@@ -136,9 +142,10 @@ def test_lessons_can_be_forgotten_and_renamed(checkpoint):
 
 
 @pytest.mark.parametrize("name", ["up", "nothing", "", "x" * 65, "line\nbreak"])
-def test_names_that_mean_something_else_are_refused(checkpoint, name):
+def test_names_that_mean_something_else_are_refused(untaught, name):
     with pytest.raises(UsageError):
-        load_pupil(str(checkpoint)).begin_lesson(name, 12)
+        untaught.begin_lesson(name, 12)
+    assert untaught.lessons.lesson is None
 
 
 def test_one_lesson_at_a_time_and_none_too_short(checkpoint):
@@ -213,10 +220,10 @@ def test_a_judged_network_answers_for_all_classes(checkpoint, tmp_path):
     assert load_judged(str(checkpoint))[1].classes == ["up", "down"]
 
 
-def test_features_of_another_width_are_refused(checkpoint):
-    pupil = load_pupil(str(checkpoint))
+def test_features_of_another_width_are_refused(untaught):
     with pytest.raises(ConfigurationError, match="features"):
-        pupil.show_example("pole", [np.zeros(7, np.float32)], "made up")
+        untaught.show_example("pole", [np.zeros(7, np.float32)], "made up")
+    assert untaught.info.classes == ("up", "down")
 
 
 def test_few_windows_of_a_long_example_are_kept():
