@@ -43,7 +43,7 @@ recordings: setup
 checkpoint: setup
 	$(BIN)/saccade train 'synthetic:gestures?clips=2200&seed=0' --test 'synthetic:gestures?clips=440&seed=500000' \
 	  --network tim --set dim=96 --set n_heads=6 --set pools=1110 --set 'lif={"detach_membrane": false}' \
-	  --delta-t 50ms --bins 12 --size 32x32 --epochs 20 --batch 16 --rate 2e-3 --loss mean --seed 0 \
+	  --delta-t 50ms --bins 12 --size 32x32 --epochs 12 --batch 16 --rate 2e-3 --loss mean --seed 0 \
 	  --log training/runs/default.jsonl --out models/weights/default.safetensors
 	$(BIN)/python -m training.model_cards
 

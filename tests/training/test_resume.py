@@ -31,7 +31,7 @@ _TESTS = Path(__file__).parents[1]
 _NURSERY = """
 import os, struct, sys
 from pathlib import Path
-import lightning_fabric, torch
+import lightning_fabric, models.kernels.lif_cpu, torch
 from safetensors.torch import save_file
 from small_clips import BINNING, SMALL, halves
 from models.registry import create_network
@@ -123,7 +123,7 @@ def _steps_until_killed(nursery: "subprocess.Popen[bytes]", n_before_kill: int |
 
 @pytest.mark.parametrize("changes", [{}, {"steps": "stream"}, {"steps": "mixed", "loss": "mean"}, {"mixup": 0.5}])
 def test_every_kind_of_step_goes_on_as_if_it_had_not_ended(tmp_path: Path, changes: dict[str, Any]) -> None:
-    # in the second of two epochs of three steps; of streams, which take six, in the middle of a clip
+    # in the second of two epochs of three steps; of streams, which take five, in the middle of a clip
     recipe, end_after, n = dataclasses.replace(RECIPE, epochs=2, **changes), 5, 12
     keep = Keep(tmp_path / "resume", every=1)
     with pytest.raises(_EndedError):
