@@ -36,7 +36,7 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The shipped recordings and the shipped recogniser, from their seeds.
+# The shipped recordings and the shipped recognisers, from their seeds.
 recordings: setup
 	$(BIN)/python -m training.make_recordings
 
@@ -45,6 +45,10 @@ checkpoint: setup
 	  --network tim --set dim=96 --set n_heads=6 --set pools=1110 --set 'lif={"detach_membrane": false}' \
 	  --delta-t 50ms --bins 12 --size 32x32 --epochs 12 --batch 16 --rate 2e-3 --loss mean --seed 0 \
 	  --log training/runs/default.jsonl --out models/weights/default.safetensors
+	$(BIN)/saccade train 'synthetic:gestures?clips=2200&seed=0' --test 'synthetic:gestures?clips=440&seed=500000' \
+	  --network tim --set dim=64 --set n_heads=4 --set pools=1110 --set 'lif={"detach_membrane": false}' \
+	  --delta-t 50ms --bins 12 --size 32x32 --epochs 12 --batch 16 --rate 2e-3 --loss mean --seed 0 \
+	  --log training/runs/small.jsonl --out models/weights/small.safetensors
 	$(BIN)/python -m training.model_cards
 
 # Decoding and binning against those programs, and memory on large files; half an hour.

@@ -24,7 +24,8 @@ _MARGIN_SHARE = 0.4
 _MIN_TEXT_PX = 10
 # How far text may shrink to find room.
 _SHRINK = 0.7
-NO_LABEL = "–"
+# A hyphen: the typeface has no dashes.
+NO_LABEL = "-"
 
 
 def check_pillow() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.rendering.footer import _fit, _font, draw_footer, footer_height, format_seconds
+from pipeline.rendering.footer import NO_LABEL, _fit, _font, draw_footer, footer_height, format_seconds
 from pipeline.rendering.palette import choose_palette
 from pipeline.rendering.track import Caption
 
@@ -33,6 +33,12 @@ def test_confidence_is_the_length_of_the_line():
 def test_nothing_recognised_is_a_dash_and_empty_text_leaves_the_time_alone():
     assert inked(draw_footer(320, None, "0.00 s", DARK), 0, 0.2)
     assert not inked(draw_footer(320, Caption(0, 1, ""), "0.00 s", DARK), 0, 0.5)
+
+
+@pytest.mark.parametrize("sign", [NO_LABEL, "…"])
+def test_signs_of_the_strip_are_in_its_typeface(sign):
+    unknown = _font(20).getmask("\uffff")
+    assert bytes(_font(20).getmask(sign)) != bytes(unknown)
 
 
 def test_long_labels_end_before_the_time():
