@@ -15,9 +15,10 @@ demo: setup
 	$(BIN)/saccade demo
 
 # As many tests at once as there are processors, up to four: each runner holds torch and compiled loops of its own in memory.
-# One thread for each of them: threads that wait for a busy processor cost more than they bring.
+# One thread for each of them, and those of compiled loops sleep while they wait: waiting for a busy processor costs more than
+# threads bring.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 setup: $(STAMP) qt-libraries
 
