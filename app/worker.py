@@ -50,7 +50,7 @@ def _built_without_pauses() -> Iterator[None]:
     """Keep the garbage collector from what is built here, now and later.
 
     Modules and networks are some hundred thousand objects that live as long as the process. Looking through all of them takes
-    0.1 to 0.5 s, several times while they come into being, and then once in a stream, which stood still for it.
+    0.1 to 0.5 s on a busy machine, several times while they come into being, and could fall into a stream later on.
     """
     gc.disable()
     try:

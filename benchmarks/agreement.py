@@ -5,7 +5,6 @@ of labelled clips into windows of the network's own T bins, from rest, and print
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from provenance import commit
+from provenance import commit, leave
 
 from models.checkpoint import CheckpointInfo, load_checkpoint
 from models.engine.compiled import CompiledNetwork, compile_network
@@ -106,10 +105,7 @@ def main() -> None:
         "commit": commit(),
         "date": wall_clock().date().isoformat(),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
+    leave(result, arguments.out)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ itself stood still, so that its pauses and ours can be told apart.
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
-from provenance import ROOT, commit
+from provenance import ROOT, commit, leave
 
 from app.bench.latency import measure_streams
 from app.bench.timing import describe_machine
@@ -59,10 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     machine = describe_machine()
-    text = json.dumps({**measure(arguments.seconds, arguments.bin_ms), "machine": machine, "commit": commit()}, indent=1)
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
+    leave({**measure(arguments.seconds, arguments.bin_ms), "machine": machine, "commit": commit()}, arguments.out)
 
 
 if __name__ == "__main__":

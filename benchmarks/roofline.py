@@ -7,14 +7,13 @@ one large matrix product, measured in the same run.
 """
 
 import argparse
-import json
 import math
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from provenance import commit
+from provenance import commit, leave
 
 from app.bench.step import EVENTS, cpu_ms, make_frames, make_network
 from app.bench.timing import describe_machine
@@ -117,10 +116,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     found = measure()
-    text = json.dumps(found, indent=1)
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
+    leave(found, arguments.out)
     if arguments.picture is not None:
         arguments.picture.write_text(draw(found))
 

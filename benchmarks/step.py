@@ -4,11 +4,10 @@
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from provenance import commit
+from provenance import commit, leave
 
 from app.bench.step import measure_on_one_core
 from app.bench.timing import describe_machine
@@ -57,10 +56,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     found = measure_on_one_core(_RATES, arguments.repeats)
-    text = json.dumps({**found, "machine": describe_machine(), "commit": commit()}, indent=1)
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
+    leave({**found, "machine": describe_machine(), "commit": commit()}, arguments.out)
     if arguments.picture is not None:
         arguments.picture.write_text(draw(found))
 

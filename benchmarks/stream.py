@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from provenance import ROOT, commit
+from provenance import ROOT, commit, leave
 
 from pipeline.schema.clock import NS_PER_MS, NS_PER_S, host_ns, wall_clock
 
@@ -68,10 +68,7 @@ def main() -> None:
         "commit": commit(),
         "date": wall_clock().date().isoformat(),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
+    leave(result, arguments.out)
 
 
 if __name__ == "__main__":

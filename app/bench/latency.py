@@ -55,12 +55,12 @@ def measure_streams(n_streams: int, repeats: int, recording: Path = _DEMO, netwo
 
 def _told_of_pauses(labels: Sequence[Label], watch: PauseWatch) -> dict[str, Any]:
     """Labels later than `LATE_MS`, how many of them waited while the machine stood still or just after, and all the others."""
-    late = [label for label in labels if label["latency_ms"]["total"] > LATE_MS]
-    held = [label for label in labels if was_held_up(label, watch.pauses)]
-    others = [label["latency_ms"]["total"] for label in labels if not was_held_up(label, watch.pauses)]
+    waits = [(label["latency_ms"]["total"], was_held_up(label, watch.pauses)) for label in labels]
+    others = [wait for wait, is_held in waits if not is_held]
     return {
-        "late_labels": len(late),
-        "late_labels_beside_pauses": len([label for label in late if label in held]),
+        "late_labels": sum(wait > LATE_MS for wait, _ in waits),
+        "late_labels_beside_pauses": sum(wait > LATE_MS for wait, is_held in waits if is_held),
+        "labels_beside_pauses": len(waits) - len(others),
         "p99_ms_beside_no_pause": _quantiles(others)["p99"] if others else None,
         "pauses_of_the_machine": len(watch.pauses),
         "longest_pause_ms": round(max((pause.ms for pause in watch.pauses), default=0.0), 1),

@@ -6,7 +6,7 @@ from app.worker import _built_without_pauses
 
 
 def test_what_a_worker_is_built_of_is_never_looked_through_again() -> None:
-    # a stream stood still for 0.2 s whenever the collector went through all of torch
+    # the collector took 0.1 to 0.5 s whenever it went through all of torch
     gc.unfreeze()
     try:
         with _built_without_pauses():
