@@ -15,6 +15,7 @@ from pipeline.schema.clock import US_PER_S
 from pipeline.schema.errors import ConfigurationError
 from pipeline.schema.events import SensorSize
 from pipeline.schema.frames import SpikeFrame
+from pipeline.schema.messages import NOTHING, NOTHING_INDEX
 from pipeline.schema.recognition import QUIET_BINS, Prediction, RecogniserInfo
 
 Readout = Literal["window", "running"]
@@ -102,6 +103,7 @@ class StreamRecogniser:
             raster=reading.raster,
             layers=reading.layers,
             is_window_end=len(self._logits) >= self._n_trusted,
+            nothing=self._info.classes.index(NOTHING) if NOTHING in self._info.classes else NOTHING_INDEX,
         )
 
 

@@ -1,8 +1,8 @@
 """Scores of one time bin after another to labels that hold still. Pure: state goes in and comes out.
 
 A label is the class whose smoothed score is highest and above the threshold; it is stable once it has led for `hold_bins`
-bins in a row. It is "nothing" while the network has not seen a whole window, while the scene is quiet, and while no class is
-sure enough.
+bins in a row. It is "nothing" while the network has not seen a whole window, while the scene is quiet, while no class is
+sure enough, and while a class of that name leads.
 """
 
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ def decide(
         scores = prediction.scores if scores is None else weight * prediction.scores + (1 - weight) * scores
     best = NOTHING_INDEX if scores is None else int(np.argmax(scores))
     confidence = 0.0 if scores is None else float(scores[best])
-    if is_quiet or confidence < settings.threshold or scores is None:
+    if is_quiet or confidence < settings.threshold or best == prediction.nothing:
         best, confidence = NOTHING_INDEX, 0.0
     n_led = state.n_led + 1 if best == state.index else 1
     shown = prediction.scores if scores is None else scores

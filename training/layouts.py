@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from pipeline.schema.errors import InputError, UsageError
 from pipeline.schema.events import Events, SensorSize, make_events
+from pipeline.schema.messages import NOTHING
 from pipeline.sources.base import EventSource
 from pipeline.sources.gesture_labels import (
     GESTURE_CLASSES,
@@ -208,36 +209,50 @@ def npz_of_clips(path: Path, cut_us: int | None) -> Layout:
 
 
 def simulated(name: str, cut_us: int | None) -> Layout:
-    """Clips of `gestures[?clips=N&seed=N&without=PART,…]`: each seed is a person who does every gesture once.
+    """Clips of `gestures[?clips=N&seed=N&nothing=N&without=PART,…]`: each seed is a person who does every gesture once.
 
-    `without` switches parts of the variation off, for ablations.
+    `nothing` adds so many clips of a class of that name, in which nobody does a gesture. `without` switches parts of the
+    variation off, for ablations.
     """
-    from pipeline.simulator import DVS128, GESTURES, Variation, make_clips
+    from pipeline.simulator import DVS128, GESTURES, NOTHING_SCENES, Variation, make_clips, make_nothing
 
     kind, _, query = name.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     off = options.pop("without", "")
-    if kind != "gestures" or set(options) - {"clips", "seed"} or not all(value.isdecimal() for value in options.values()):
-        raise UsageError(f"synthetic:{name}: there is synthetic:gestures[?clips=N&seed=N&without=PART,…] to train and judge on")
+    known = {"clips", "seed", "nothing"}
+    if kind != "gestures" or set(options) - known or not all(value.isdecimal() for value in options.values()):
+        raise UsageError(
+            f"synthetic:{name}: there is synthetic:gestures[?clips=N&seed=N&nothing=N&without=PART,…] to train and judge on"
+        )
     variation = Variation.without(sorted(set(filter(None, off.split(",")))))
     first = int(options.get("seed", 0))
-    end = first + max(1, int(options.get("clips", 240)) // len(GESTURES))
-    # edges at multiples, so that a longer range finds the portions of a shorter one
-    edges = sorted({first, end, *range(-(-first // _SEEDS_A_PORTION) * _SEEDS_A_PORTION, end, _SEEDS_A_PORTION)})
-    portions = [range(*pair) for pair in pairwise(edges)]
+    people = _portions(first, max(1, int(options.get("clips", 240)) // len(GESTURES)), _SEEDS_A_PORTION)
+    nobody = _portions(first, int(options.get("nothing", 0)), _SEEDS_A_PORTION * len(GESTURES))
+    n_workers = os.cpu_count() or 1
 
     def read(indices: Sequence[int]) -> Iterator[tuple[int, LabelledEvents]]:
-        if not indices:
-            return
-        portion_of = {seed: i for i in indices for seed in portions[i]}
-        for label, seed, events in make_clips(GESTURES, portion_of, n_workers=os.cpu_count() or 1, variation=variation):
-            who = f"person {seed}"
-            for piece in cut_stream([events], cut_us):
-                yield portion_of[seed], LabelledEvents(GESTURES[label], f"{who}/{GESTURES[label]}", who, piece, DVS128)
+        portion_of = {seed: i for i in indices if i < len(people) for seed in people[i]}
+        if portion_of:
+            for label, seed, events in make_clips(GESTURES, portion_of, n_workers=n_workers, variation=variation):
+                who = f"person {seed}"
+                for piece in cut_stream([events], cut_us):
+                    yield portion_of[seed], LabelledEvents(GESTURES[label], f"{who}/{GESTURES[label]}", who, piece, DVS128)
+        portion_of = {seed: i for i in indices if i >= len(people) for seed in nobody[i - len(people)]}
+        if portion_of:
+            for seed, events in make_nothing(portion_of, n_workers=n_workers):
+                for piece in cut_stream([events], cut_us):
+                    yield portion_of[seed], LabelledEvents(NOTHING, f"scene {seed}", f"scene {seed}", piece, DVS128)
 
     names = ",".join(GESTURES)
-    listed = [Portion(f"people {seeds} doing {names} {variation}", n_clips=len(seeds) * len(GESTURES)) for seeds in portions]
-    return Layout(listed, read, SIMULATOR, GESTURES)
+    listed = [Portion(f"people {seeds} doing {names} {variation}", n_clips=len(seeds) * len(GESTURES)) for seeds in people]
+    listed += [Portion(f"scenes {seeds} of {','.join(NOTHING_SCENES)}", n_clips=len(seeds)) for seeds in nobody]
+    return Layout(listed, read, SIMULATOR, (*GESTURES, NOTHING) if nobody else GESTURES)
+
+
+def _portions(first: int, n: int, step: int) -> list[range]:
+    """`n` seeds from `first` on in ranges that end at multiples of `step`, so that more seeds find the portions of fewer."""
+    edges = sorted({first, first + n, *range(-(-first // step) * step, first + n, step)})
+    return [range(*pair) for pair in pairwise(edges)]
 
 
 def subject_of(name: str) -> str:

@@ -14,6 +14,7 @@ from torch import nn
 from models.checkpoint import CheckpointInfo, configuration_values, save_checkpoint
 from models.registry import NETWORKS, create_network
 from pipeline.schema.clock import US_PER_S
+from pipeline.schema.messages import NOTHING
 from training.data import Binning, ClipSet
 from training.logs import Report, log_lines
 from training.loop import CPU, Placement, describe, fit
@@ -60,8 +61,13 @@ def train_checkpoint(
 
 
 def quiet_rate_hz(clips: ClipSet, binning: Binning) -> float:
-    """Events a second below which a scene is quieter than what `clips` show: three quarters of their first percentile."""
-    rates = [int(counts.sum()) * US_PER_S / (counts.shape[0] * binning.delta_t_us) for counts in clips.counts]
+    """Events a second below which a scene is quieter than what `clips` show: three quarters of their first percentile.
+
+    Clips of nothing do not count, unless there are no others.
+    """
+    shown = [i for i, label in enumerate(clips.labels) if clips.classes[label] != NOTHING] or range(len(clips))
+    counts = (clips.counts[i] for i in shown)
+    rates = [int(clip.sum()) * US_PER_S / (clip.shape[0] * binning.delta_t_us) for clip in counts]
     return round(0.75 * float(np.percentile(rates, 1)), 1)
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from pipeline.schema.events import SensorSize
 from pipeline.schema.frames import SpikeFrame
-from pipeline.schema.messages import LessonReport, RasterLayer
+from pipeline.schema.messages import NOTHING_INDEX, LessonReport, RasterLayer
 
 # So many bins in a row below the quiet rate make a quiet scene; fewer may be the turning point of a movement.
 QUIET_BINS = 5
@@ -24,6 +24,7 @@ class Prediction:
     `raster` is uint8 (R,), 0 or 1, the sampled neurons of `layers` one after another.
     `is_window_end`: the scores may be trusted. With the `window` readout at the last bin of a window, with `running` once half
     a window was seen since rest.
+    `nothing` is the class by which a network says that nobody does anything, -1 where it has none.
     """
 
     scores: npt.NDArray[np.float32]
@@ -33,6 +34,7 @@ class Prediction:
     raster: npt.NDArray[np.uint8]
     layers: tuple[RasterLayer, ...]
     is_window_end: bool
+    nothing: int = NOTHING_INDEX
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -21,6 +21,8 @@ CLIP_US = 1_500_000
 
 # What `simulate_foreign` shows: false alarms are counted on these.
 FOREIGN_SCENES = ("moving_camera", "walker", "flickering_lamp", "falling_ball", "drifting_bar", "noise")
+# What clips of nothing show, in turn. The other foreign scenes are never trained on, so that they judge what was learnt.
+NOTHING_SCENES = ("quiet", "walker", "moving_camera", "quiet", "walker", "flickering_lamp", "noise")
 
 # Streams of chance of a clip; the stage uses 0 to 3 of the same seed.
 _MANNER_STREAM, _QUIET_STREAM, _FOREIGN_STREAM = 16, 17, 18
@@ -94,19 +96,45 @@ def make_clips(
     """
     for gesture in gestures:
         check_gesture(gesture)
-    jobs = ((index, gesture, seed) for seed in seeds for index, gesture in enumerate(gestures))
     simulate = functools.partial(simulate_clip, duration_us=duration_us, sensor_size=sensor_size, variation=variation)
+    jobs = ((index, gesture, seed) for seed in seeds for index, gesture in enumerate(gestures))
+    yield from _in_turn(simulate, jobs, n_workers)
+
+
+def make_nothing(
+    seeds: Iterable[int], *, duration_us: int = CLIP_US, sensor_size: SensorSize = DVS128, n_workers: int = 0
+) -> Iterator[tuple[int, Events]]:
+    """Make a clip of each seed in which nobody does a gesture, the kinds of `NOTHING_SCENES` in turn: (seed, events).
+
+    Order and `n_workers` as in `make_clips`.
+    """
+    simulate = functools.partial(_simulate_nothing, duration_us=duration_us, sensor_size=sensor_size)
+    jobs = ((0, NOTHING_SCENES[seed % len(NOTHING_SCENES)], seed) for seed in seeds)
+    for _, seed, events in _in_turn(simulate, jobs, n_workers):
+        yield seed, events
+
+
+def _simulate_nothing(kind: str, seed: int, *, duration_us: int, sensor_size: SensorSize) -> Events:
+    if kind == "quiet":
+        return simulate_quiet(seed, duration_us=duration_us, sensor_size=sensor_size)
+    return simulate_foreign(kind, seed, duration_us=duration_us, sensor_size=sensor_size)
+
+
+def _in_turn(
+    simulate: Callable[[str, int], Events], jobs: Iterable[tuple[int, str, int]], n_workers: int
+) -> Iterator[tuple[int, int, Events]]:
+    """Simulate each job (index, what, seed), here or in as many processes: (index, seed, events) in the order of the jobs."""
     if n_workers <= 0:
-        for index, gesture, seed in jobs:
-            yield index, seed, simulate(gesture, seed)
+        for index, what, seed in jobs:
+            yield index, seed, simulate(what, seed)
         return
     # Spawned, not forked: a fork would copy locks that threads of torch, numba or ZeroMQ may hold.
     context = multiprocessing.get_context("spawn")
     waiting: deque[tuple[int, int, Future[Events]]] = deque()
     pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_end_with_parent)
     try:
-        for index, gesture, seed in jobs:
-            future = pool.submit(simulate, gesture, seed)
+        for index, what, seed in jobs:
+            future = pool.submit(simulate, what, seed)
             waiting.append((index, seed, future))
             if len(waiting) >= _AHEAD_PER_WORKER * n_workers:
                 yield _await(waiting)
