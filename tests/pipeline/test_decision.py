@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,12 @@ def test_a_change_of_label_starts_the_hold_anew():
 
 def test_nothing_is_said_when_no_class_is_sure_enough():
     assert run([(predict(0.55, 0.45), 100)] * 2) == [(-1, False), (-1, True)]
+
+
+def test_a_class_that_means_nothing_is_nothing_however_sure_it_is():
+    nobody = dataclasses.replace(predict(0.1, 0.9), nothing=1)
+    someone = dataclasses.replace(predict(0.9, 0.1), nothing=1)
+    assert run([(nobody, 100), (nobody, 100), (someone, 100)]) == [(-1, False), (-1, True), (0, False)]
 
 
 def test_nothing_is_said_when_the_scene_is_quiet():

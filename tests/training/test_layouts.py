@@ -145,6 +145,24 @@ def test_parts_of_the_variation_left_out_reach_the_simulator_and_make_other_port
         layout_of("synthetic:gestures?without=hats", open_plainly, None)
 
 
+def test_clips_of_nothing_are_a_class_of_their_own_after_the_gestures(monkeypatch: pytest.MonkeyPatch) -> None:
+    n = len(GESTURES)
+
+    def make_nothing(seeds: Iterable[int], **_: Any) -> Iterator[tuple[int, Events]]:
+        yield from ((seed, random_events(seed, seed=seed, sensor=SENSOR)) for seed in seeds)
+
+    monkeypatch.setattr("pipeline.simulator.make_clips", _make_clips)
+    monkeypatch.setattr("pipeline.simulator.make_nothing", make_nothing)
+    with_nothing = f"synthetic:gestures?clips={n}&seed=30&nothing=3"
+    clips = load_clips(with_nothing, BINNING)
+    assert clips.classes == (*GESTURES, "nothing")
+    assert clips.labels.tolist() == [*range(n), n, n, n]
+    assert clips.groups[n:] == ["scene 30", "scene 31", "scene 32"]
+    assert [int(counts.sum()) for counts in clips.counts[n:]] == [30, 31, 32]
+    without = layout_of(f"synthetic:gestures?clips={n}&seed=30", open_plainly, None)
+    assert layout_of(with_nothing, open_plainly, None).portions[:1] == without.portions  # what was cached serves both
+
+
 @pytest.mark.parametrize("word", ["synthetic:gestures?clips=many", "synthetic:gestures?people=3", "synthetic:"])
 def test_a_simulation_that_there_is_not_is_refused(word: str) -> None:
     with pytest.raises(UsageError, match="synthetic:gestures"):

@@ -59,5 +59,11 @@ def test_quiet_is_three_quarters_of_the_quietest_training_clip() -> None:
     assert quiet_rate_hz(clips, BINNING) == pytest.approx(0.75 * 51_200 * 1.01)
 
 
+def test_scenes_of_nothing_do_not_say_what_is_quiet() -> None:
+    counts = [np.full((3, 2, 16, 16), value, dtype=np.uint8) for value in (1, 0)]
+    clips = ClipSet(counts, np.array([0, 1]), ("a", "nothing"), ["g1", "g2"])
+    assert quiet_rate_hz(clips, BINNING) == pytest.approx(0.75 * 51_200)
+
+
 def test_linear_yardstick_tells_halves_apart() -> None:
     assert linear_accuracy(halves(32, 0), halves(20, 1)) == 1.0

@@ -1,3 +1,4 @@
+import functools
 import os
 import signal
 import subprocess
@@ -9,7 +10,15 @@ import pytest
 
 from pipeline.schema.errors import UsageError
 from pipeline.schema.events import EVENT_DTYPE, SensorSize
-from pipeline.simulator.clips import make_clips, simulate_clip, simulate_quiet
+from pipeline.simulator.clips import (
+    FOREIGN_SCENES,
+    NOTHING_SCENES,
+    make_clips,
+    make_nothing,
+    simulate_clip,
+    simulate_foreign,
+    simulate_quiet,
+)
 from pipeline.simulator.gestures import GESTURES
 from pipeline.simulator.variation import Variation
 
@@ -131,6 +140,14 @@ def test_clips_come_in_order_from_any_number_of_workers(n_workers):
     assert [(index, seed) for index, seed, _ in made] == [(0, 3), (1, 3), (0, 4), (1, 4)]
     for index, seed, events in made:
         assert (events == simulate_clip(gestures[index], seed, duration_us=20_000, sensor_size=SMALL)).all()
+
+
+def test_clips_of_nothing_show_every_kind_in_turn_and_no_scene_that_judges():
+    made = list(make_nothing(range(len(NOTHING_SCENES)), duration_us=20_000, sensor_size=SMALL))
+    for kind, (seed, events) in zip(NOTHING_SCENES, made, strict=True):
+        plain = simulate_quiet if kind == "quiet" else functools.partial(simulate_foreign, kind)
+        assert (events == plain(seed, duration_us=20_000, sensor_size=SMALL)).all()
+    assert set(NOTHING_SCENES) - {"quiet"} < set(FOREIGN_SCENES)
 
 
 def test_workers_end_when_the_caller_stops_early():
