@@ -1,4 +1,4 @@
-"""What in the simulator matters? `python -m training.ablation [--clips 330] [--epochs 10] [--seeds 0]`.
+"""What in the simulator matters? `python -m training.ablation [--clips 352] [--epochs 25] [--seeds 0]`.
 
 One small network is trained on clips with everything varied, and once more without each part of the variation; all are judged
 on the same clips with everything varied, of people that none has seen. Writes benchmarks/results/ablation.json; docs/results.md
@@ -22,10 +22,11 @@ from training.memory import keep_freed_memory
 from training.recipes import Recipe
 from training.train import train_checkpoint
 
-_BINNING = Binning(delta_t_us=25_000, size=(32, 32), n_time_bins=16)
+_BINNING = Binning(delta_t_us=50_000, size=(32, 32), n_time_bins=12)
 _SETTINGS: dict[str, Any] = {"dim": 64, "depth": 2, "n_heads": 4, "pools": "1110", "lif": {"detach_membrane": False}}
-_RECIPE = Recipe(epochs=10, batch=16, learning_rate=2e-3)
-_TRAIN_SEED, _TEST_SEED, _TEST_CLIPS = 1_000_000, 2_000_000, 330
+# What the shipped recognisers learnt with, but shorter; the same people as theirs, so that their clips serve here too.
+_RECIPE = Recipe(epochs=25, batch=16, learning_rate=2e-3, loss="mean")
+_TRAIN_SEED, _TEST_SEED, _TEST_CLIPS = 0, 500_000, 440
 
 
 def measure(n_clips: int, recipe: Recipe, seeds: list[int], cache: ClipCache) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def _score(train: ClipSet, test: ClipSet, recipe: Recipe) -> float:
 def main() -> None:
     """Train, judge and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=330)
+    parser.add_argument("--clips", type=int, default=352)
     parser.add_argument("--epochs", type=int, default=_RECIPE.epochs)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))

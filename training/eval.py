@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models.energy import Reading, Rule, SpikeMeter, layer_energy_uj
 from models.operations import Operations
+from pipeline.schema.messages import NOTHING
 from training.data import ClipSet, windows
 
 
@@ -55,6 +56,11 @@ class Evaluation(msgspec.Struct, frozen=True):
     own: Tally | msgspec.UnsetType = msgspec.UNSET
     own_before: Tally | msgspec.UnsetType = msgspec.UNSET
     taught: Tally | msgspec.UnsetType = msgspec.UNSET
+
+
+def gestures_alone(result: Evaluation) -> Tally:
+    """Count the clips in which somebody does something."""
+    return tally(result, [name for name in result.classes if name != NOTHING])
 
 
 def tally(result: Evaluation, classes: Collection[str]) -> Tally:

@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from models.checkpoint import CheckpointInfo, find_checkpoint, read_info
+from pipeline.schema.messages import NOTHING
 from training.comparison_results import ablation_rows, real_clip_rows, side_rows
 from training.decision_results import decision_rows
+from training.eval import Evaluation, gestures_alone
 from training.speeds import decode_rows, memory_rows
 from training.zoo_results import zoo_rows
 
@@ -98,16 +102,21 @@ def _row(title: str, result: dict[str, Any]) -> str:
 def shipped_rows(info: CheckpointInfo) -> Iterator[str]:
     """What the shipped recogniser scored on people it never saw."""
     test, recipe = info.scores["test"], info.training["recipe"]
+    shown = gestures_alone(msgspec.convert(test, Evaluation))
     yield "## The shipped recogniser, on simulated people it never saw"
     yield ""
     yield (
-        f"**{test['accuracy']:.3f}** ({test['correct']} of {test['n']} clips of 1.5 s; one seed, {recipe['seed']}), "
+        f"**{shown.accuracy:.3f}** ({shown.correct} of {shown.n} clips of 1.5 s; one seed, {recipe['seed']}), "
         f"{test['sops'] / 1e6:.2f} M operations and {test['energy_uj']:.2f} uJ a bin of {info.delta_t_us / 1000:g} ms. "
         f"Trained on {info.training['n_clips']} simulated clips for {recipe['epochs']} epochs by `make checkpoint`:"
     )
     yield ""
     yield f"    saccade {info.training['command']}"
     yield ""
+    if shown.n != test["n"]:
+        n_quiet, n_right = test["n"] - shown.n, test["correct"] - shown.correct
+        yield f"Of {n_quiet} clips in which nobody does a gesture, {n_right} were answered `{NOTHING}`."
+        yield ""
     yield "| shown \\ answered | " + " | ".join(info.classes) + " |"
     yield "|---" * (len(info.classes) + 1) + "|"
     for name, row in zip(info.classes, test["confusion"], strict=True):
