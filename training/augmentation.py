@@ -29,7 +29,8 @@ class Augmentation:
     In space: `shift` in shares of a side, `scale` as factor - 1, `rotation_deg` and `shear` (tangent) to either side, and
     `mirror`, the probability of exchanging left and right, labels included. `one_of`: only one of shift, scale, rotation, shear
     and area for each clip, as the RandomOp of published recipes.
-    In time: `time_scale`, the factor - 1 by which a clip is played faster or slower; it also moves the bins' edges.
+    In time: `time_scale`, the factor - 1 by which a clip is played faster or slower; it also moves bins. `jitter`, up
+    to which share of the events slips into the bin before or after, as times that are off by part of a bin make it.
     Lost: up to the share `drop` of counts, a rectangle with sides of up to `drop_area` of the picture's, a run of up to
     `drop_time` of the bins. Added: up to `noise` events a place and bin, up to `hot_pixels` places that fire all the time.
     `flip_polarity` is the probability of exchanging ON and OFF: it makes a scene that no camera sees, hence off.
@@ -48,6 +49,7 @@ class Augmentation:
     noise: float = 0.0
     hot_pixels: int = 0
     flip_polarity: float = 0.0
+    jitter: float = 0.0
 
 
 MILD = Augmentation()
@@ -81,6 +83,8 @@ def augment(counts: Tensor, settings: Augmentation, generator: torch.Generator) 
     B = counts.shape[1]
     chosen = _choose(B, settings, generator)
     moved = _move(counts, _affine(B, settings, chosen, generator))
+    if settings.jitter > 0.0:
+        _slip(moved, settings.jitter, generator)
     if settings.drop_area > 0.0:
         _erase_area(moved, settings.drop_area * chosen["drop_area"], generator)
     if settings.drop_time > 0.0:
@@ -232,6 +236,23 @@ def _thin(counts: Tensor, drop: float, generator: torch.Generator) -> None:
     where = counts.nonzero(as_tuple=True)
     left = counts[where] * keep[where[1]]
     counts[where] = torch.floor(left + torch.rand(left.shape[0], generator=generator))
+
+
+def _slip(counts: Tensor, most: float, generator: torch.Generator) -> None:
+    """Move up to a share `most` of each clip's counts into the bin before or after, half of them either way.
+
+    What would leave the window stays in its first or last bin.
+    """
+    T = counts.shape[0]
+    share = most * torch.rand(counts.shape[1], generator=generator)
+    bins, *place = counts.nonzero(as_tuple=True)
+    n = counts[bins, *place]
+    # as in _thin: rounded at random, so that the mean is right
+    slipping = torch.floor(n * share[place[0]] + torch.rand(n.shape[0], generator=generator))
+    earlier = torch.floor(0.5 * slipping + torch.rand(n.shape[0], generator=generator))
+    for step, moved in ((-1, earlier), (1, slipping - earlier)):
+        counts.index_put_((bins, *place), -moved, accumulate=True)
+        counts.index_put_(((bins + step).clamp(0, T - 1), *place), moved, accumulate=True)
 
 
 def _add_noise(counts: Tensor, most: float, generator: torch.Generator) -> None:

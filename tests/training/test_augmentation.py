@@ -101,6 +101,22 @@ def test_a_run_of_bins_is_lost_and_no_longer_than_asked() -> None:
     assert n_beginnings.max() == 1
 
 
+def test_jitter_moves_counts_into_neighbouring_bins_and_loses_none() -> None:
+    counts = torch.zeros(5, 400, 1, 4, 4)
+    counts[2] = 4.0
+    slipped = _augmented(counts, jitter=0.5)
+    assert torch.equal(slipped.sum(dim=0), counts.sum(dim=0))
+    assert bool((slipped >= 0).all())
+    share = slipped.sum(dim=(1, 2, 3, 4)) / counts.sum()
+    assert share[[0, 4]].tolist() == [0.0, 0.0]
+    # up to a half slips, a quarter on average, half of it either way
+    assert share[1:4].tolist() == pytest.approx([0.125, 0.75, 0.125], abs=0.02)
+
+
+def test_jitter_keeps_within_the_window_what_would_leave_it() -> None:
+    assert _augmented(torch.full((1, 2, 1, 3, 3), 2.0), jitter=0.9).sum() == 36.0
+
+
 def test_noise_has_half_the_largest_rate_on_average_and_takes_nothing_away() -> None:
     counts = torch.ones(4, 200, 2, 8, 8)
     noisy = _augmented(counts, noise=0.1)
