@@ -125,7 +125,7 @@ def fit(
     share = Share(fabric.global_rank, fabric.world_size)
     _check(network, recipe, share)
     torch.manual_seed(recipe.seed)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimiser = make_optimiser(network, recipe)
     model, wrapped = fabric.setup(network, optimiser)
     model.mark_forward_method("run")
     n_epoch = n_stream_steps(clips, binning, recipe) if recipe.steps == "stream" else n_batches(len(clips), recipe)
@@ -146,6 +146,19 @@ def fit(
             if book is not None:
                 book.write(place)
     _finish(network, clips, binning, recipe)
+
+
+def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW as the released trainings set it up (timm's): what has one axis, biases and batch norms, does not decay.
+
+    A decaying norm would pull currents below a threshold that stays where it is.
+    """
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate)
 
 
 def _check(network: Any, recipe: Recipe, share: Share) -> None:
