@@ -95,7 +95,7 @@ def choose_captioner(labels: Path | None, network: str | None, sensor_size: Sens
     if network is None:
         return None
     from app.config import RecogniserSection
-    from app.wiring import load_named_recogniser
+    from app.loading import load_named_recogniser
     from pipeline.schema.durations import parse_duration_us
 
     defaults = RecogniserSection()

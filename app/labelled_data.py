@@ -12,7 +12,7 @@ from app.reading import AS_IT_IS, Reading, open_part
 from app.settings import read_size
 from app.terminal import complain, progress_bar
 from pipeline.schema.durations import parse_duration_us
-from pipeline.schema.errors import InputError, UsageError
+from pipeline.schema.errors import InputError, PartialInputError, UsageError
 
 if TYPE_CHECKING:
     from models.checkpoint import CheckpointInfo
@@ -184,6 +184,13 @@ def one_side(
     if missing:
         complain(f"{len(missing)} of the {side} side's groups are not in the data, such as {missing[0]}")
     return clips.take(rows)
+
+
+def end_with_damage(*clips: "ClipSet") -> None:
+    """PartialInputError where recordings of these clips could not be read whole; for when everything is done with the rest."""
+    damage = list(dict.fromkeys(text for part in clips for text in part.damage))
+    if damage:
+        raise PartialInputError(f"{len(damage)} of the recordings could not be read whole; the first is {damage[0]}")
 
 
 def facts_of(data: str, clips: "ClipSet", split: dict[str, Any], reading: Reading) -> dict[str, Any]:

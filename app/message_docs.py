@@ -12,7 +12,7 @@ from pipeline.schema import messages
 _PAGE = Path(__file__).parents[1] / "docs" / "messages.md"
 
 # In the order in which a reader meets them; True where a raw part follows the head.
-_JSON_HEADS = (messages.Label, messages.Gap, messages.Status, messages.Meter, messages.Hello)
+_JSON_HEADS = (messages.Label, messages.Gap, messages.Status, messages.Meter, messages.Hello, messages.Wish)
 _MSGPACK_HEADS = (messages.FrameHead, messages.EventsHead, messages.PreviewHead)
 _CONTROL = (messages.Request, messages.Reply)
 _NESTED = (
@@ -35,8 +35,9 @@ and ignores fields that it does not know.
 ## On the wire
 
 A message is a list of ZeroMQ parts: `[topic, head]` or `[topic, head, raw]`. The topic is `kind/source`, so that subscribing to
-`label/` gives the labels of every source. Heads of `label`, `gap`, `status`, `meter` and `hello` are JSON; heads of `frame`,
-`events` and `preview` are msgpack, with the same field names. The raw part is a C-ordered array whose shape the head tells.
+`label/` gives the labels of every source. Heads of `label`, `gap`, `status`, `meter`, `hello` and `wish` are JSON; heads of
+`frame`, `events` and `preview` are msgpack, with the same field names. The raw part is a C-ordered array whose shape the head
+tells.
 
 | kind | sent | raw part |
 |---|---|---|
@@ -48,6 +49,7 @@ A message is a list of ZeroMQ parts: `[topic, head]` or `[topic, head, raw]`. Th
 | `preview` | at most 30 a second, while somebody subscribes | uint8 (2, `height`, `width`), OFF first |
 | `events` | while somebody subscribes | records of 16 bytes: x uint16, y uint16, p uint8, 3 bytes of padding, t int64 |
 | `frame` | inside one Saccade only | uint8 (2, `height`, `width`), OFF first |
+| `wish` | inside one Saccade only | - |
 
 Ten lines of Python read the labels of a running Saccade:
 
@@ -73,6 +75,21 @@ nanoseconds of the sending machine, comparable on that machine only; latencies a
 reached the bus. Send one JSON `Request` from a DEALER or REQ socket and receive one JSON `Reply`. `value` is, for `seek`,
 microseconds after the first event of the recording; for `speed`, a factor (0 = as fast as possible); for `loop`, 1 or 0;
 for `teach`, seconds of sensor time from now; for `record`, seconds of sensor time from the next event on.
+
+`network` goes on with another checkpoint, or a file of taught classes, also where classes, time bins or frames are others. The
+old network judges every bin until the new one takes over: then a `hello` comes with the new network, classes and bins, and the
+next label has its `name@hash`. It begins at rest, so labels are `nothing` until it has seen enough of a window. Where a
+checkpoint is refused, the old one goes on. On a GPU, or with `OMP_NUM_THREADS` above 1, the stream waits while the network is
+loaded. This reply may take seconds:
+
+```python
+import zmq
+
+socket = zmq.Context().socket(zmq.REQ)
+socket.connect("tcp://127.0.0.1:5557")  # what hello says
+socket.send_json({{"command": "network", "name": "small"}})
+print(socket.recv_json())  # {{"ok": true, "text": "network tim@… has taken over, from rest", …}}
+```
 """
 
 

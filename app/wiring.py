@@ -3,21 +3,18 @@
 Imports are late: capture never loads torch, and the owner of the processes loads neither torch nor numba.
 """
 
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from app.jobs import CaptureJob, InferenceJob
+from app.loading import load_beside, load_network, may_load_beside
 from pipeline.bus import ControlClient, ControlServer, Overload, Publisher, Subscriber
 from pipeline.codec import topic_of
-from pipeline.decision import make_decision_settings
 from pipeline.publishing import Endpoint
 from pipeline.schema.errors import SaccadeError
 from pipeline.schema.events import SensorSize, empty_events
-from pipeline.schema.frames import SpikeFrame
-from pipeline.schema.messages import Hello
-from pipeline.schema.recognition import Recogniser
+from pipeline.schema.messages import Wish
 from pipeline.service import close_all
 
 if TYPE_CHECKING:
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 _FRAME_BOUND = 16
 # Messages that may wait for one listener; beyond that it loses, and sees it by the sequence numbers.
 _LISTENER_BOUND = 1000
-CANNED = "canned"
 
 
 def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
@@ -50,7 +46,7 @@ def build_capture(job: CaptureJob, stop: Event) -> "CaptureService":
         overload: Overload = "drop_oldest" if source.info.is_live else "wait"
         outlet = Publisher(job.places.address("frames"), overload=overload, bound=_FRAME_BOUND)
         opened.append(outlet)
-        hellos = Subscriber(job.places.address("labels"), [topic_of("hello")])
+        hellos = Subscriber(job.places.address("labels"), [topic_of("hello"), topic_of("wish")])
     except SaccadeError:
         close_all(opened)
         source.close()
@@ -87,6 +83,7 @@ def build_inference(job: InferenceJob, stop: Event) -> "InferenceService":
     """Bind the sockets of an inference process first, so that listeners can connect while the network loads."""
     from pipeline.inference import InferenceService
     from pipeline.power import open_power_meter
+    from pipeline.seat import Seat
 
     places, opened = job.places, []
     overload: Overload = "wait" if job.is_lossless else "drop_newest"
@@ -97,35 +94,23 @@ def build_inference(job: InferenceJob, stop: Event) -> "InferenceService":
             opened.append(Publisher(job.publish, bound=_LISTENER_BOUND))
             controls.append(_control_beside(opened[1].address))
         control = ControlServer(controls)
-        recogniser = load_named_recogniser(job.network, job.readout, job.device)
-        _warm_recogniser(recogniser)
+        first = load_network(job, job.network)
     except SaccadeError:
         close_all(opened)
         raise
-    settings = make_decision_settings(recogniser.info, job.threshold, job.hold_us)
+    seat = Seat(first, partial(load_beside, job), is_beside=may_load_beside(job))
     inlet = Subscriber(places.address("frames"), [], bound=_FRAME_BOUND)
     endpoints = [Endpoint(outlet, address) for outlet, address in zip(opened, control.addresses, strict=True)]
-    power = open_power_meter(str(getattr(recogniser, "device", "cpu")))
+    power = open_power_meter(str(getattr(first.recogniser, "device", "cpu")))
     capture = ControlClient(places.address("capture"))
-    return InferenceService(recogniser, inlet, endpoints, control, capture, power, settings)
-
-
-def load_named_recogniser(network: str, readout: str, device: str = "cpu") -> Recogniser:
-    """Load the recogniser of a checkpoint, by path or name, to a device; `canned` is the twin that needs no network."""
-    if network == CANNED:
-        from pipeline.fakes import CannedRecogniser
-
-        return CannedRecogniser()
-    from models.pupil import load_pupil
-
-    return load_pupil(network, readout, keeps=True, device=device)
+    return InferenceService(seat, inlet, endpoints, control, capture, power)
 
 
 def _control_beside(address: str) -> str:
     return f"{address}.control" if address.startswith("ipc://") else f"{address.rpartition(':')[0]}:0"
 
 
-def _make_binner(sensor_size: SensorSize, wanted: Hello) -> "TimeBinner":
+def _make_binner(sensor_size: SensorSize, wanted: Wish) -> "TimeBinner":
     from pipeline.binning import TimeBinner
 
     return TimeBinner(sensor_size, SensorSize(wanted.frame_width, wanted.frame_height), wanted.delta_t_us)
@@ -137,12 +122,3 @@ def _warm_binner() -> None:
 
     size = SensorSize(1, 1)
     list(TimeBinner(size, size, 1).push(empty_events(1)))
-
-
-def _warm_recogniser(recogniser: Recogniser) -> None:
-    """Let the first steps, which compile kernels and touch all weights, pass before the first frame waits."""
-    width, height = recogniser.info.frame_size
-    blank = SpikeFrame(np.zeros((2, height, width), np.uint8), 0, recogniser.info.delta_t_us, 0, 0)
-    for _ in range(2):
-        recogniser.step(blank)
-    recogniser.reset()

@@ -4,14 +4,11 @@ Stdin stays open as a lifeline: when it ends, the owner is gone and so are we. S
 last words, from which the owner learns why we ended. Logs go to stderr.
 """
 
-import contextlib
-import gc
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 
 import msgspec
 
@@ -30,11 +27,12 @@ def run_job(job: Job, stop: threading.Event) -> int:
         from gui.window import open_window
 
         return open_window(job.window.url, title=job.window.title)
+    from app.loading import built_without_pauses
     from app.wiring import build_capture, build_inference
     from pipeline.service import Service, run_service, signals_set
 
     service: Service
-    with _built_without_pauses():
+    with built_without_pauses():
         if job.capture is not None:
             service = build_capture(job.capture, stop)
         else:
@@ -43,21 +41,6 @@ def run_job(job: Job, stop: threading.Event) -> int:
     with signals_set(stop, signal.SIGTERM):
         run_service(service, stop)
     return 0
-
-
-@contextlib.contextmanager
-def _built_without_pauses() -> Iterator[None]:
-    """Keep the garbage collector from what is built here, now and later.
-
-    Modules and networks are some hundred thousand objects that live as long as the process. Looking through all of them takes
-    0.1 to 0.5 s on a busy machine, several times while they come into being, and could fall into a stream later on.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def main() -> int:

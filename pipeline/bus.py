@@ -20,7 +20,9 @@ from pipeline.schema.messages import Reply, Request
 # wait: nothing is lost, the sender waits for the slowest subscriber. drop_oldest: a bounded queue in front of one subscriber.
 # drop_newest: each subscriber loses for itself when it is slow, and sees that by the sequence numbers.
 Overload = Literal["wait", "drop_oldest", "drop_newest"]
-Handler = Callable[[Request], Reply]
+# Asked at every poll until it gives the answer: for what takes longer than a stream may wait.
+LaterReply = Callable[[], Reply | None]
+Handler = Callable[[Request], Reply | LaterReply]
 
 _LOG = logging.getLogger(__name__)
 # A waiting send looks up this often, to notice that it should stop.
@@ -243,6 +245,7 @@ class ControlServer:
     def __init__(self, addresses: Iterable[str]) -> None:
         self.n_bad_messages = 0
         self.addresses: list[str] = []
+        self._later: list[tuple[list[bytes], LaterReply]] = []
         wanted = list(addresses)
         self._context = _context_for(*wanted)
         self._socket = self._context.socket(zmq.ROUTER)
@@ -252,12 +255,18 @@ class ControlServer:
             self.addresses.append(_bind(self._socket, self._context, address))
 
     def poll(self, handle: Handler, *, limit: int = 16) -> int:
-        """Answer at most `limit` waiting requests and say how many there were; damaged ones are refused and counted."""
+        """Answer at most `limit` waiting requests and say how many there were; damaged ones are refused and counted.
+
+        What `handle` answers with a `LaterReply` is answered in a later poll, and requests that came after it may be before.
+        """
+        self._answer_late()
         for n_answered in range(limit):
             try:
                 parts = self._socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 return n_answered
+            envelope = [*parts[:1], *([b""] if len(parts) == 3 else [])]
+            reply: Reply | LaterReply
             try:
                 # a REQ socket puts an empty part before the request, a DEALER does not
                 if len(parts) not in (2, 3) or (len(parts) == 3 and parts[1] != b""):
@@ -267,13 +276,28 @@ class ControlServer:
                 self.n_bad_messages += 1
                 _LOG.warning("request refused: %s", error)
                 reply = Reply(ok=False, text=str(error))
-            with contextlib.suppress(zmq.ZMQError):  # who asked may be gone by now
-                self._socket.send_multipart([*parts[:1], *([b""] if len(parts) == 3 else []), pack_reply(reply)], zmq.DONTWAIT)
+            if isinstance(reply, Reply):
+                self._send(envelope, reply)
+            else:
+                self._later.append((envelope, reply))
         return limit
 
     def close(self) -> None:
         """Release the addresses; may be called twice."""
         _close(self._socket, self._context, LINGER_MS // 10)
+
+    def _answer_late(self) -> None:
+        waiting, self._later = self._later, []
+        for envelope, ask in waiting:
+            reply = ask()
+            if reply is None:
+                self._later.append((envelope, ask))
+            else:
+                self._send(envelope, reply)
+
+    def _send(self, envelope: list[bytes], reply: Reply) -> None:
+        with contextlib.suppress(zmq.ZMQError):  # who asked may be gone by now
+            self._socket.send_multipart([*envelope, pack_reply(reply)], zmq.DONTWAIT)
 
 
 class ControlClient:

@@ -24,11 +24,12 @@ from pipeline.schema.messages import (
     Reply,
     Request,
     Status,
+    Wish,
 )
 
 Part = bytes | memoryview
 Parts = list[Part]
-Message = Label | Gap | Status | Meter | Hello | FrameHead | EventsHead | PreviewHead
+Message = Label | Gap | Status | Meter | Hello | FrameHead | EventsHead | PreviewHead | Wish
 # The array that travels beside a head; None for messages that are a head alone.
 Payload = npt.NDArray[Any] | None
 
@@ -44,7 +45,14 @@ _INT64_MAX = (1 << 63) - 1
 # Whole numbers that may be negative: sensor times, the index of "nothing", and "nothing received yet".
 _SIGNED_FIELDS = frozenset({"start_us", "end_us", "sensor_t_us", "index", "after_seq", "exit_code", "first_us"})
 
-_JSON_TYPES: dict[bytes, type[Message]] = {b"label": Label, b"gap": Gap, b"status": Status, b"meter": Meter, b"hello": Hello}
+_JSON_TYPES: dict[bytes, type[Message]] = {
+    b"label": Label,
+    b"gap": Gap,
+    b"status": Status,
+    b"meter": Meter,
+    b"hello": Hello,
+    b"wish": Wish,
+}
 _MSGPACK_TYPES: dict[bytes, type[Message]] = {b"frame": FrameHead, b"events": EventsHead, b"preview": PreviewHead}
 _KINDS_WITH_ARRAY = frozenset({b"frame", b"events", b"preview", b"meter"})
 

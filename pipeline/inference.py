@@ -4,18 +4,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pipeline.bus import ControlClient, ControlServer, Inlet
+from pipeline.bus import ControlClient, ControlServer, Inlet, LaterReply
 from pipeline.codec import pack, topic_of, unpack
-from pipeline.decision import DecisionSettings, DecisionState, decide
 from pipeline.labelling import Judged, OrderWatch, join_hellos, make_hello, make_label, make_meter
-from pipeline.lessons import LESSON_COMMANDS, answer_lesson, follow_classes
 from pipeline.power import PacedMeter, PowerMeter
 from pipeline.publishing import Endpoint, StatusBoard, follow_demand, greet, send_wanted
 from pipeline.schema.clock import NS_PER_MS, host_ns
 from pipeline.schema.errors import SaccadeError, WireError
 from pipeline.schema.frames import SpikeFrame
 from pipeline.schema.messages import FrameHead, Hello, Reply, Request, Status
-from pipeline.schema.recognition import Recogniser
+from pipeline.seat import SEAT_COMMANDS, Bins, Seat, bins_of
 from pipeline.service import close_all
 
 _RECEIVE_MS = 20
@@ -28,25 +26,23 @@ class InferenceService:
     """Steps the recogniser with every frame and publishes what it thinks; a `Service`.
 
     `endpoints[0]` belongs to the owner: frames are asked for once somebody subscribes to labels there, so that it misses none.
-    A gap, or time that breaks off, resets the recogniser.
+    A gap, or time that breaks off, resets the recogniser. Another network takes over with the first frame that is as it wants.
     """
 
     def __init__(
         self,
-        recogniser: Recogniser,
+        seat: Seat,
         inlet: Inlet,
         endpoints: Sequence[Endpoint],
         control: ControlServer,
         capture: ControlClient,
         power: PowerMeter,
-        settings: DecisionSettings,
     ) -> None:
-        self._recogniser, self._inlet, self._endpoints, self._control = recogniser, inlet, endpoints, control
-        self._capture, self._power, self._settings = capture, PacedMeter(power, _POWER_NS), settings
+        self._seat, self._inlet, self._endpoints, self._control = seat, inlet, endpoints, control
+        self._capture, self._power = capture, PacedMeter(power, _POWER_NS)
         self._outlets = [endpoint.outlet for endpoint in endpoints]
         self._board = StatusBoard(self._outlets, "inference")
-        self._hello = make_hello(recogniser.info)
-        self._state = DecisionState()
+        self._hello = make_hello(seat.info)
         self._order = OrderWatch()
         self._subscribed: set[str] = set()
         inlet.subscribe(topic_of("hello"))
@@ -58,7 +54,7 @@ class InferenceService:
         for outlet in self._outlets:
             outlet.poll()
         self._control.poll(self.answer)
-        self._follow_lessons()
+        self._follow_seat(None)
         self._follow_demand()
         parts = self._inlet.receive(_RECEIVE_MS)
         if parts is not None:
@@ -66,15 +62,12 @@ class InferenceService:
         self._board.beat()
         return True
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: Request) -> Reply | LaterReply:
         """Do what the request asks, or let capture do it."""
         if request.command == "describe":
             return Reply(ok=True, text=msgspec.json.encode(self._hello).decode())
-        if request.command == "reset":
-            self._reset()
-            return Reply(ok=True, text="membranes are at rest")
-        if request.command in LESSON_COMMANDS:
-            return answer_lesson(self._recogniser, request)
+        if request.command in SEAT_COMMANDS:
+            return self._seat.answer(request)
         try:
             return self._capture.request(request)
         except SaccadeError as error:
@@ -86,7 +79,7 @@ class InferenceService:
 
     def close(self) -> None:
         """Release the sockets and the sensor of power."""
-        close_all([self._inlet, self._control, self._capture, self._power, *self._outlets])
+        close_all([self._seat, self._inlet, self._control, self._capture, self._power, *self._outlets])
 
     def _is_wanted(self, kind: str) -> bool:
         topic = topic_of(kind, self._hello.source)
@@ -98,11 +91,19 @@ class InferenceService:
         wanted |= {"frame"} if is_owner_there or "frame" in self._subscribed else set()
         self._subscribed = follow_demand(self._inlet, self._subscribed, wanted)
 
-    def _follow_lessons(self) -> None:
-        changed = follow_classes(self._hello, self._recogniser)
-        if changed is not None:
-            self._hello, self._state = changed, DecisionState()
-            greet(self._endpoints, changed)
+    def _follow_seat(self, bins: Bins | None) -> None:
+        """Let another network in where frames come that it wants, ask capture for them where not, and say what is new."""
+        text = self._seat.let_in(bins)
+        if text:
+            self._board.note(text=text)
+            self._board.hurry()
+        if self._outlets[0].has_subscriber(topic_of("wish", self._hello.source)):
+            wish = self._seat.wish(self._hello)
+            if wish is not None:
+                self._outlets[0].send(pack(wish))
+        if self._seat.has_changed():
+            self._hello = join_hellos(make_hello(self._seat.info), self._hello)
+            greet(self._endpoints, self._hello)
 
     def _take(self, parts: list[bytes], received_ns: int) -> None:
         try:
@@ -110,6 +111,7 @@ class InferenceService:
         except WireError:
             self._board.count(n_bad_messages=1)
             return
+        self._follow_seat(bins_of(message))
         if isinstance(message, FrameHead):
             assert array is not None
             frame = SpikeFrame(array, message.start_us, message.end_us, message.seq, message.n_events, message.n_dropped)
@@ -131,18 +133,14 @@ class InferenceService:
             self._board.count(n_gaps=gap.n_lost)
             send_wanted(self._outlets, pack(gap))
         if not is_next:
-            self._reset()
-        info = self._recogniser.info  # what it is taught in this step is for the next
-        prediction = self._recogniser.step(frame)
+            self._seat.reset()
+        info = self._seat.info  # what it is taught in this step is for the next
+        prediction = self._seat.step(frame)
         inferred_ns = host_ns()
-        decision, self._state = decide(self._state, prediction, frame.n_events, self._settings)
+        decision = self._seat.decide(prediction, frame.n_events)
         judged = Judged(head, prediction, decision, received_ns, inferred_ns)
         send_wanted(self._outlets, pack(make_label(judged, info, host_ns())))
         self._board.count(n_frames=1, n_events=head.n_events, n_dropped_events=head.n_dropped)
         self._board.note(sensor_t_us=head.end_us)
         if self._is_wanted("meter"):
             send_wanted(self._outlets, pack(make_meter(judged, self._power.read(), host_ns()), prediction.raster))
-
-    def _reset(self) -> None:
-        self._recogniser.reset()
-        self._state = DecisionState()

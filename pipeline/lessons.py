@@ -4,7 +4,7 @@ import msgspec
 
 from pipeline.schema.clock import US_PER_S
 from pipeline.schema.errors import SaccadeError, UsageError
-from pipeline.schema.messages import Hello, Reply, Request
+from pipeline.schema.messages import Reply, Request
 from pipeline.schema.recognition import Recogniser, Teachable
 
 LESSON_COMMANDS = ("teach", "forget", "rename", "lessons")
@@ -20,12 +20,6 @@ def answer_lesson(recogniser: Recogniser, request: Request) -> Reply:
         return Reply(ok=True, text=_do(recogniser, request))
     except SaccadeError as error:
         return Reply(ok=False, text=str(error))
-
-
-def follow_classes(hello: Hello, recogniser: Recogniser) -> Hello | None:
-    """The hello with the classes that the recogniser has now; None when they are the same."""
-    classes = recogniser.info.classes
-    return None if tuple(hello.classes) == classes else msgspec.structs.replace(hello, classes=list(classes))
 
 
 def _do(pupil: Teachable, request: Request) -> str:

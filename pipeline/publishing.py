@@ -1,22 +1,28 @@
 """How the processes put what they have on the bus: the status board of each, and the frames, events and pictures of capture."""
 
-from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from pipeline.bus import Inlet, Outlet
-from pipeline.codec import Part, Parts, pack, topic_of, unpack
+from pipeline.codec import Parts, pack, topic_of, unpack
 from pipeline.preview import RATE_HZ, PreviewBuilder
 from pipeline.schema.clock import NS_PER_S, US_PER_S, host_ns
 from pipeline.schema.errors import WireError
 from pipeline.schema.events import Events, SensorSize
 from pipeline.schema.frames import SpikeFrame
-from pipeline.schema.messages import EventsHead, FrameHead, Hello, PreviewHead, RecordingReport, Status
+from pipeline.schema.messages import EventsHead, FrameHead, Hello, PreviewHead, RecordingReport, Status, Wish
 from pipeline.service import HEARTBEAT_NS, Pulse
+
+if TYPE_CHECKING:
+    from pipeline.binning import TimeBinner
 
 Process = Literal["capture", "inference"]
 State = Literal["starting", "running", "paused", "ended", "failed"]
+
+# From the size of the pixel array and what inference wants.
+MakeBinner = Callable[[SensorSize, Wish], "TimeBinner"]
 
 
 class Endpoint(NamedTuple):
@@ -32,15 +38,33 @@ def greet(endpoints: Iterable[Endpoint], hello: Hello) -> None:
         outlet.greet_with(pack(msgspec.structs.replace(hello, control=control)))
 
 
-def read_wish(parts: Sequence[Part] | None) -> Hello | None:
-    """Read the hello of an inference process, which says what frames it wants; None when this is none."""
-    try:
-        message = unpack(parts)[0] if parts is not None else None
-    except WireError:
-        return None
-    if isinstance(message, Hello) and message.frame_width and message.frame_height and message.delta_t_us:
-        return message
-    return None
+class Wishes:
+    """What frames inference wants: at first as its hello says, then as its wishes do.
+
+    Only the first hello counts: later ones tell of the network that runs, which need not be the one that frames are wanted for.
+    """
+
+    def __init__(self, inlet: Inlet) -> None:
+        self._inlet = inlet
+        self.current: Wish | None = None
+
+    def follow(self, timeout_ms: int) -> Wish | None:
+        """Take one message; the wish, if from now on other frames are wanted than before."""
+        parts, before = self._inlet.receive(timeout_ms), self.current
+        try:
+            message = unpack(parts)[0] if parts is not None else None
+        except WireError:
+            return None
+        if isinstance(message, Hello) and before is None:
+            message = Wish(message.source, message.delta_t_us, message.frame_width, message.frame_height)
+        if not isinstance(message, Wish) or not (message.delta_t_us and message.frame_width and message.frame_height):
+            return None
+        self.current = message
+        return message if before is not None and before != message else None
+
+    def close(self) -> None:
+        """Disconnect; may be called twice."""
+        self._inlet.close()
 
 
 def follow_demand(inlet: Inlet, subscribed: set[str], wanted: set[str]) -> set[str]:
@@ -112,14 +136,41 @@ class StatusBoard:
 
 
 class FramePublisher:
-    """Publishes SpikeFrames with one running number over all passes through a recording, and counts them on the board."""
+    """Bins events and publishes each SpikeFrame as it closes; waits where the outlet waits.
 
-    def __init__(self, outlet: Outlet, source: str, board: StatusBoard) -> None:
-        self._outlet, self._source, self._board = outlet, source, board
+    Frames have one running number over all passes through a recording, and are counted on the board. `hello` is capture's.
+    """
+
+    def __init__(self, outlet: Outlet, hello: Hello, board: StatusBoard, make_binner: MakeBinner) -> None:
+        self._outlet, self._hello, self._source, self._board = outlet, hello, hello.source, board
+        self._size, self._make_binner = SensorSize(hello.sensor_width, hello.sensor_height), make_binner
+        self._binner: TimeBinner | None = None
         self._seq = 0
 
-    def send(self, frames: Iterable[SpikeFrame]) -> None:
-        """Publish each as it closes; waits where the outlet waits."""
+    def push(self, events: Events, wish: Wish) -> None:
+        """Publish every bin that these events close; the first ones begin a row of bins as wished."""
+        if self._binner is None:
+            self._binner = self._make_binner(self._size, wish)
+        self._send(self._binner.push(events))
+
+    def advance(self, until_us: int) -> None:
+        """Publish every bin that ends at or before `until_us`."""
+        if self._binner is not None:
+            self._send(self._binner.advance(until_us))
+
+    def close_bin(self) -> None:
+        """Publish the open bin, if it holds anything; the next event begins a new row."""
+        if self._binner is not None:
+            self._send(self._binner.flush())
+        self._binner = None
+
+    def change_bins(self, wish: Wish) -> None:
+        """Close the open bin, and say in line with the frames that all later ones are as wished."""
+        self.close_bin()
+        bins = {"delta_t_us": wish.delta_t_us, "frame_width": wish.frame_width, "frame_height": wish.frame_height}
+        self._outlet.send(pack(msgspec.structs.replace(self._hello, **bins)))
+
+    def _send(self, frames: Iterable[SpikeFrame]) -> None:
         for frame in frames:
             closed_ns = host_ns()
             _, height, width = frame.counts.shape

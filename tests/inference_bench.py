@@ -10,25 +10,25 @@ from pipeline.inference import InferenceService
 from pipeline.power import NullMeter
 from pipeline.publishing import Endpoint
 from pipeline.schema.messages import FrameHead, Hello
+from pipeline.seat import Loaded, Seat
 
 
 class Bench:
     """An inference service between two buses in memory, with capture played by the test."""
 
-    def __init__(self, topics=(b"label/", b"gap/", b"status/"), recogniser=None):
+    def __init__(self, topics=(b"label/", b"gap/", b"status/"), recogniser=None, load=None):
         self.capture, self.bus = MemoryBus(), MemoryBus()
         self.inlet = self.bus.connect(topics)
         self.recogniser = recogniser or CannedRecogniser()
         self.upstream = self.capture.connect([])
         control = ControlServer([f"inproc://{id(self)}"])
         self.service = InferenceService(
-            self.recogniser,
+            Seat(Loaded(self.recogniser, DecisionSettings(hold_bins=2)), load, is_beside=False),
             self.upstream,
             [Endpoint(self.bus, control.addresses[0])],
             control,
             ControlClient(f"inproc://{id(self)}-nobody"),
             NullMeter(),
-            DecisionSettings(hold_bins=2),
         )
         self.capture.send(pack(Hello("cam0", "", [], 0, 0, "ipc:///c", 32, 24)))
         self.step(2)

@@ -46,11 +46,12 @@ class ClipLabel(msgspec.Struct, frozen=True):
     n_bins: int
 
 
-class _Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     version: int
     frame: tuple[int, int]
     first_byte: int
     clips: list[ClipLabel]
+    damage: list[str] = []
 
 
 class Place(NamedTuple):
@@ -63,10 +64,15 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """One portion as it lies in the cache: its clips in order, and the place of each."""
+    """One portion as it lies in the cache: its clips in order, the place of each, and what of its recordings is damaged."""
 
     clips: list[ClipLabel]
     places: list[Place]
+    damage: list[str]
+
+
+# A clip, counts uint8 (n_bins, 2, H, W), or a sentence that says what of a recording could not be read.
+Piece = tuple[ClipLabel, Counts] | str
 
 
 class ShelvedCounts(Sequence[Counts]):
@@ -148,13 +154,13 @@ class ClipCache:
         self._own[key] = n_bytes
         return _shelf(path.with_suffix(".npy"), labels)
 
-    def put(self, key: str, frame: tuple[int, int], clips: Iterable[tuple[ClipLabel, Counts]]) -> None:
-        """Keep `clips`, counts uint8 (n_bins, 2, H, W) of `frame` (width, height), as they come; all of them or none."""
+    def put(self, key: str, frame: tuple[int, int], pieces: Iterable[Piece]) -> None:
+        """Keep these pieces, clips of `frame` (width, height), as they come; all of them or none."""
         target = self._folder / f"{key}.npy"
         partial = target.with_suffix(f".{os.getpid()}.partial")
         try:
             with partial.open("w+b") as file:
-                labels = self._write(file, frame, clips)
+                labels = self._write(file, frame, pieces)
             partial.replace(target)
             partial.write_bytes(msgspec.json.encode(labels))
             partial.replace(target.with_suffix(".json"))
@@ -167,12 +173,16 @@ class ClipCache:
         if self._n_bytes > self._max_bytes:
             self._sweep()
 
-    def _write(self, file: BinaryIO, frame: tuple[int, int], clips: Iterable[tuple[ClipLabel, Counts]]) -> _Labels:
+    def _write(self, file: BinaryIO, frame: tuple[int, int], pieces: Iterable[Piece]) -> _Labels:
         width, height = frame
-        kept, n_before = list[ClipLabel](), sum(self._own.values())
+        kept, damage, n_before = list[ClipLabel](), list[str](), sum(self._own.values())
         _write_header(file, 0, frame)
         first_byte = file.tell()
-        for label, counts in clips:
+        for piece in pieces:
+            if isinstance(piece, str):
+                damage.append(piece)
+                continue
+            label, counts = piece
             assert counts.shape == (label.n_bins, 2, height, width)
             file.write(np.ascontiguousarray(counts).data)
             kept.append(label)
@@ -185,7 +195,7 @@ class ClipCache:
         # numpy leaves room in the header for a longer first axis
         _write_header(file, sum(label.n_bins for label in kept), frame)
         assert file.tell() == first_byte
-        return _Labels(_VERSION, frame, first_byte, kept)
+        return _Labels(_VERSION, frame, first_byte, kept, damage)
 
     def _sweep(self) -> None:
         """Count what lies here; remove what nobody finished, and the shelves used longest ago while there is too much."""
@@ -230,7 +240,7 @@ def _digest(words: Iterable[str]) -> str:
 
 
 def _shelf(path: Path, labels: _Labels) -> Shelf:
-    return Shelf(labels.clips, list(_places(path, labels)))
+    return Shelf(labels.clips, list(_places(path, labels)), labels.damage)
 
 
 def _places(path: Path, labels: _Labels) -> Iterator[Place]:

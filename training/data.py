@@ -3,6 +3,7 @@
 Everything is cut by `pipeline.binning`, the same binner that runs live.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy.typing as npt
 from pipeline.binning import bin_events
 from pipeline.schema.errors import ConfigurationError, InputError, UsageError
 from pipeline.schema.events import Events, SensorSize, make_events
-from training.cache import ClipCache, ClipLabel, Place, ShelvedCounts, key_of
+from training.cache import ClipCache, ClipLabel, Piece, Place, ShelvedCounts, key_of
 from training.layouts import (
+    Damage,
     Layout,
     OpenSource,
     cut_stream,
@@ -27,6 +29,7 @@ from training.layouts import (
 Counts = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
+_LOG = logging.getLogger(__name__)
 # Clips without a cache are held in memory; beyond this they would push a 16 GB machine into swap.
 _MAX_BYTES = 8_000_000_000
 
@@ -53,7 +56,8 @@ class ClipSet:
 
     `groups[i]` names who is seen, or the recording where that is not known: what a split keeps on one side unless told
     otherwise. `recordings[i]` names the recording; empty where it is the group. `counts` may lie on disk: each `counts[i]`
-    reads anew. `origin` says how the clips were cut where the data set decided that.
+    reads anew. `origin` says how the clips were cut where the data set decided that; `damage` what of the data set's recordings
+    could not be read, a sentence each.
     """
 
     counts: Sequence[Counts]
@@ -62,6 +66,7 @@ class ClipSet:
     groups: list[str]
     recordings: list[str] = field(default_factory=list)
     origin: str = ""
+    damage: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -164,9 +169,11 @@ def _clips_of_layout(layout: Layout, binning: Binning, progress: Progress | None
     is_told = binning.open_source is open_plainly or binning.reading
     counts: Sequence[Counts]
     if cache is None or not is_told:
-        counts, labels = _in_memory(layout, binning, progress)
+        counts, labels, damage = _in_memory(layout, binning, progress)
     else:
-        counts, labels = _on_disk(layout, binning, progress, cache)
+        counts, labels, damage = _on_disk(layout, binning, progress, cache)
+    for text in damage:
+        _LOG.warning("%s", text)
     order = layout.classes if layout.classes is not None else tuple(sorted({label.label for label in labels}))
     if not labels:
         raise InputError("no clip with events found in the data")
@@ -178,12 +185,17 @@ def _clips_of_layout(layout: Layout, binning: Binning, progress: Progress | None
         [label.subject or label.recording for label in labels],
         [label.recording for label in labels],
         layout.origin,
+        tuple(damage),
     )
 
 
-def _in_memory(layout: Layout, binning: Binning, progress: Progress | None) -> tuple[list[Counts], list[ClipLabel]]:
-    counts, labels, n_bytes = list[Counts](), list[ClipLabel](), 0
-    for _, label, clip in _read(layout, range(len(layout.portions)), binning, progress):
+def _in_memory(layout: Layout, binning: Binning, progress: Progress | None) -> tuple[list[Counts], list[ClipLabel], list[str]]:
+    counts, labels, damage, n_bytes = list[Counts](), list[ClipLabel](), list[str](), 0
+    for _, piece in _read(layout, range(len(layout.portions)), binning, progress):
+        if isinstance(piece, str):
+            damage.append(piece)
+            continue
+        label, clip = piece
         n_bytes += clip.nbytes
         if n_bytes > _MAX_BYTES:
             raise UsageError(
@@ -191,12 +203,12 @@ def _in_memory(layout: Layout, binning: Binning, progress: Progress | None) -> t
             )
         counts.append(clip)
         labels.append(label)
-    return counts, labels
+    return counts, labels, damage
 
 
 def _on_disk(
     layout: Layout, binning: Binning, progress: Progress | None, cache: ClipCache
-) -> tuple[ShelvedCounts, list[ClipLabel]]:
+) -> tuple[ShelvedCounts, list[ClipLabel], list[str]]:
     """Fill the cache with what it lacks, then say where everything lies."""
     words = (*(str(number) for number in (binning.delta_t_us, *binning.size, binning.cut_us)), binning.reading)
     keys = [key_of((portion.identity, *words), layout.made_by) for portion in layout.portions]
@@ -206,39 +218,41 @@ def _on_disk(
     for i in missing:
         cache.put(keys[i], binning.size, pieces.of(i))
         shelves[i] = cache.find(keys[i])
-    labels, places = list[ClipLabel](), list[Place]()
+    labels, places, damage = list[ClipLabel](), list[Place](), list[str]()
     for key, shelf in zip(keys, shelves, strict=True):
         if shelf is None:
             raise InputError(f"the cache lost clips that it had just been given ({key}); run the command again")
         labels += shelf.clips
         places += shelf.places
-    return ShelvedCounts(places), labels
+        damage += shelf.damage
+    return ShelvedCounts(places), labels, damage
 
 
 class _Portions:
-    """Pieces (portion, label, counts) that come in the order of their portions, handed out portion by portion."""
+    """Pieces that come in the order of their portions, each with its number, handed out portion by portion."""
 
-    def __init__(self, pieces: Iterator[tuple[int, ClipLabel, Counts]]) -> None:
+    def __init__(self, pieces: Iterator[tuple[int, Piece]]) -> None:
         self._pieces = pieces
         self._next = next(pieces, None)
 
-    def of(self, i: int) -> Iterator[tuple[ClipLabel, Counts]]:
+    def of(self, i: int) -> Iterator[Piece]:
         """The pieces of portion `i`, which may be none; to be run to its end."""
         while self._next is not None and self._next[0] == i:
-            yield self._next[1:]
+            yield self._next[1]
             self._next = next(self._pieces, None)
 
 
-def _read(
-    layout: Layout, indices: Sequence[int], binning: Binning, progress: Progress | None
-) -> Iterator[tuple[int, ClipLabel, Counts]]:
-    """Binned clips of these portions, telling `progress` how many of all expected clips are there."""
+def _read(layout: Layout, indices: Sequence[int], binning: Binning, progress: Progress | None) -> Iterator[tuple[int, Piece]]:
+    """Binned clips and damage of these portions, telling `progress` how many of all expected clips are there."""
     sizes = [portion.n_clips for portion in layout.portions]
     n_total = sum(sizes)
     n_before, n_here, current = n_total - sum(sizes[i] for i in indices), 0, None
     for i, stretch in layout.read(indices):
+        if isinstance(stretch, Damage):
+            yield i, stretch.text
+            continue
         counts = _binned(stretch.events, stretch.sensor_size, binning)
-        yield i, ClipLabel(stretch.label, stretch.recording, stretch.subject, counts.shape[0]), counts
+        yield i, (ClipLabel(stretch.label, stretch.recording, stretch.subject, counts.shape[0]), counts)
         if current is not None and i != current:
             n_before, n_here = n_before + sum(sizes[j] for j in _between(indices, current, i)), 0
         current, n_here = i, n_here + 1

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.recording import is_partial
 from pipeline.schema.errors import InputError, UsageError
 from pipeline.schema.events import Events, SensorSize, make_events
 from pipeline.schema.messages import NOTHING
@@ -58,6 +59,13 @@ class LabelledEvents:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """Says of a recording what could not be read; it comes after what could."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Portion:
     """A part of a data set that is read as a whole. `identity` changes when its content does; `n_clips` is a guess."""
 
@@ -65,8 +73,8 @@ class Portion:
     n_clips: int = 1
 
 
-# Reads the portions of these indices, in this order: (index, stretch), several or none of each.
-ReadPortions = Callable[[Sequence[int]], Iterator[tuple[int, LabelledEvents]]]
+# Reads the portions of these indices, in this order: (index, stretch or damage), several or none of each.
+ReadPortions = Callable[[Sequence[int]], Iterator[tuple[int, LabelledEvents | Damage]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +153,13 @@ def recordings_with_labels(
 ) -> Layout:
     """A layout of (path, label, name, subject) recordings, each a portion of its own."""
 
-    def read(indices: Sequence[int]) -> Iterator[tuple[int, LabelledEvents]]:
+    def read(indices: Sequence[int]) -> Iterator[tuple[int, LabelledEvents | Damage]]:
         for i in indices:
             path, label, name, subject = recordings[i]
             with open_source(path) as source:
                 for events in cut_stream(source.packets(), cut_us):
                     yield i, LabelledEvents(label, name, subject, events, source.info.sensor_size)
-                _tell_damage(path, source)
+                yield from ((i, damage) for damage in _damage_of(path, source))
 
     portions = [Portion("\0".join((stamp(path), label, name, subject))) for path, label, name, subject in recordings]
     return Layout(portions, read, READERS)
@@ -174,7 +182,7 @@ def folder_per_label(folder: Path, open_source: OpenSource, cut_us: int | None) 
 def gesture_set(recordings: Sequence[Path], open_source: OpenSource, cut_us: int | None) -> Layout:
     """Recordings with NAME_labels.csv beside them, as in DVS128 Gesture; `user01_led` shows user01."""
 
-    def read(indices: Sequence[int]) -> Iterator[tuple[int, LabelledEvents]]:
+    def read(indices: Sequence[int]) -> Iterator[tuple[int, LabelledEvents | Damage]]:
         for i in indices:
             path = recordings[i]
             intervals = read_gesture_labels(labels_of(path))
@@ -182,7 +190,7 @@ def gesture_set(recordings: Sequence[Path], open_source: OpenSource, cut_us: int
                 for interval, events in cut_intervals(source.packets(), intervals):
                     for piece in cut_stream([events], cut_us):
                         yield i, LabelledEvents(interval.label, path.name, _first_word(path), piece, source.info.sensor_size)
-                _tell_damage(path, source)
+                yield from ((i, damage) for damage in _damage_of(path, source))
 
     portions = [Portion(f"{stamp(path)}\0{stamp(labels_of(path))}", n_clips=len(GESTURE_CLASSES)) for path in recordings]
     origin = "recordings cut by their own label files, one clip an interval"
@@ -275,11 +283,18 @@ def stamp(path: Path) -> str:
     return f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}"
 
 
-def _tell_damage(path: Path, source: EventSource) -> None:
-    """Say what of a recording could not be read; its other remarks, such as what filters dropped, are no damage."""
+def _damage_of(path: Path, source: EventSource) -> list[Damage]:
+    """What of a recording could not be read, if anything; times that had to be mended are told at once.
+
+    Its other remarks, such as what filters dropped, are no damage.
+    """
     report = source.report()
-    if report.is_truncated or report.n_bytes_skipped or not report.is_monotonic:
-        _LOG.warning("%s: only what could be read is used: %s", path, "; ".join(report.warnings))
+    reason = "; ".join(report.warnings) or f"{report.n_bytes_skipped} bytes were not read"
+    if is_partial(report):
+        return [Damage(f"{path}: only what could be read is used: {reason}")]
+    if not report.is_monotonic:
+        _LOG.warning("%s: %s", path, reason)
+    return []
 
 
 def _read_npz(path: Path, wanted: Sequence[str]) -> dict[str, npt.NDArray[Any]]:

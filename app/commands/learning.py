@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from app.labelled_data import (
     CacheOptions,
     DataOptions,
+    end_with_damage,
     facts_of,
     load,
     one_side,
@@ -106,6 +107,7 @@ def train(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     )
     keep.remove()
     _print(result, json, f"{out}: {len(train_clips)} clips, {wanted.epochs} epochs")
+    end_with_damage(everything, test_clips)
     return 0
 
 
@@ -160,6 +162,7 @@ def evaluate(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     clips = clips.with_classes(info.classes)
     result = _judge(network.float(), clips, info.n_time_bins, estimate)
     _print(_compare_own(result, checkpoint, clips, info.n_time_bins), json, checkpoint)
+    end_with_damage(clips)
     return 0
 
 

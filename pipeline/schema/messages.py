@@ -206,11 +206,14 @@ class Request(msgspec.Struct, frozen=True):
     `record`: write the next `value` seconds, as the camera sends them, to `path` below the folder that the owner allowed (no
     ending: AEDAT 4); with a label in `name`, to the next clip of that label in the folder `path`. The reply gives the path of
     the recording as its `text`, `recording` in capture's status tells how far it is; `value` 0 ends it. Nothing is overwritten.
+
+    `network`: go on with the checkpoint `name`, a name or a path where Saccade runs, from rest. It is loaded beside the stream,
+    which the old one judges meanwhile; the reply comes once it has taken over (seconds), or says why the old one stays.
     """
 
     command: Literal[
         "pause", "resume", "seek", "speed", "loop", "reset", "stop", "describe",
-        "teach", "forget", "rename", "lessons", "record",
+        "teach", "forget", "rename", "lessons", "record", "network",
     ]  # fmt: skip
     value: float | None = None
     name: str = ""
@@ -218,6 +221,20 @@ class Request(msgspec.Struct, frozen=True):
     path: str = ""
     v: int = SCHEMA_VERSION
     type: Literal["request"] = "request"
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What frames inference wants of capture from now on, where the network that is to come wants others.
+
+    Capture answers in line, with a hello that says the same: every frame after that one is as wished.
+    """
+
+    source: str
+    delta_t_us: int
+    frame_width: int
+    frame_height: int
+    v: int = SCHEMA_VERSION
+    type: Literal["wish"] = "wish"
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import SENSOR, random_events
 
 from app.cli import app
 from models.registry import NETWORKS
-from pipeline.schema.errors import ConfigurationError, InputError, UsageError
+from pipeline.schema.errors import ConfigurationError, InputError, PartialInputError, UsageError
+from pipeline.sinks.registry import open_sink
 
 NETWORK = ["--set", "dim=16", "--set", "depth=1", "--set", "n_heads=2", "--set", "pools=0011"]
 SMALL = [*NETWORK, "--delta-t", "10ms", "--bins", 3, "--epochs", 2, "--batch", 4]
@@ -58,6 +60,30 @@ def test_train_writes_a_checkpoint_that_evaluate_judges_on_the_clips_set_aside(
     assert np.array(judged["confusion"]).sum() == 2
     assert _run("evaluate", out, clips) == 0
     assert "accuracy" in capsys.readouterr().out
+
+
+def test_damaged_recordings_are_used_as_far_as_they_can_be_read_and_end_in_exit_code_4(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "mine.safetensors"
+    for label, i in ((label, i) for label in ("left", "right") for i in range(3)):
+        path = data / label / f"{i}.aedat"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open_sink(path, SENSOR) as sink:
+            sink.write(random_events(2000, seed=i))
+    short = data / "left" / "1.aedat"
+    short.write_bytes(short.read_bytes()[:-1001])
+    flags = ("--cache", tmp_path / "cache", "--json")
+    with pytest.raises(PartialInputError, match="1 of the recordings could not be read whole") as ended:
+        _run("train", data, "--out", out, *SMALL, "--size", "16x16", *flags)
+    assert (ended.value.exit_code, str(short) in str(ended.value)) == (4, True)
+    assert json.loads(capsys.readouterr().out)["n"] == 2
+    for words, n in (((), 6), (("--side", "test"), 2)):
+        with pytest.raises(PartialInputError, match=r"left/1\.aedat"):
+            _run("evaluate", out, data, *words, *flags)
+        assert json.loads(capsys.readouterr().out)["n"] == n
+    short.unlink()
+    assert _run("evaluate", out, data, *flags) == 0
 
 
 @pytest.fixture

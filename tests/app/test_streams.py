@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
@@ -20,7 +21,7 @@ from pipeline.bus import ControlClient, Subscriber
 from pipeline.codec import unpack
 from pipeline.schema.errors import UsageError
 from pipeline.schema.events import empty_events
-from pipeline.schema.messages import Request
+from pipeline.schema.messages import Hello, Request
 from pipeline.sources.registry import open_recording
 
 ROOT = Path(__file__).parents[2]
@@ -279,3 +280,54 @@ def test_a_capture_that_is_killed_leaves_what_it_received(recording, tmp_path):
     start = int(np.flatnonzero(events["t"] == found["t"][0])[0])
     assert found.size > 0
     assert np.array_equal(found, events[start : start + found.size])
+
+
+def labels_until(process, label_is_last, n_most=5000):
+    """Labels as they are printed, up to the first for which `label_is_last`."""
+    labels = []
+    while not (labels and label_is_last(labels[-1])):
+        labels.append(json.loads(process.stdout.readline()))
+        assert len(labels) < n_most
+    return labels
+
+
+def hellos_of(inlet):
+    """The networks that were told of, in order, with their bins."""
+    found = []
+    while (parts := inlet.receive(100)) is not None:
+        hello = unpack(parts)[0]
+        if isinstance(hello, Hello) and hello.source:
+            found.append((hello.network, hello.delta_t_us, hello.frame_width, hello.frame_height, len(hello.classes)))
+    return list(dict.fromkeys(found))
+
+
+def test_a_running_saccade_goes_on_with_another_network_in_other_bins_and_back(recording, tmp_path):
+    url = f"ipc://{tmp_path}/public"
+    arguments = ("replay", recording, "--json", "--loop", "--network", "canned", "--publish", url)
+    with saccade(*arguments, tmp_path=tmp_path) as process, ThreadPoolExecutor(1) as aside:
+        labels = labels_until(process, lambda _: True)
+        with closing(Subscriber(url, [b"hello/"])) as inlet, closing(ControlClient(find_control(url))) as control:
+
+            def change_to(name):
+                return aside.submit(control.request, Request("network", name=name), timeout_ms=60_000)
+
+            refused = change_to(str(recording))
+            labels += labels_until(process, lambda _: refused.done())
+            there = change_to("small")
+            labels += labels_until(process, lambda label: label["network"].startswith("tim@"))
+            labels += labels_until(process, lambda _: there.done())
+            back = change_to("canned")
+            labels += labels_until(process, lambda label: label["network"] == "canned@0")
+            labels += labels_until(process, lambda _: back.done())
+            hellos = hellos_of(inlet)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=15)
+    reasons = [future.result() for future in (refused, there, back)]
+    assert [reply.ok for reply in reasons] == [False, True, True]
+    assert "not a safetensors checkpoint" in reasons[0].text
+    networks = list(dict.fromkeys(label["network"] for label in labels))
+    assert [name.partition("@")[0] for name in networks] == ["canned", "tim"]
+    assert [label["seq"] for label in labels] == list(range(len(labels)))
+    bins = {(label["network"], label["end_us"] - label["start_us"]) for label in labels}
+    assert bins == {("canned@0", 10_000), (networks[1], 50_000)}
+    assert hellos == [("canned@0", 10_000, 32, 24, 3), (networks[1], 50_000, 32, 32, 11)]

@@ -6,7 +6,7 @@ from time import monotonic
 import pytest
 
 from pipeline.bus import ControlClient, ControlServer, Publisher, Subscriber
-from pipeline.codec import pack, unpack
+from pipeline.codec import pack, unpack, unpack_reply
 from pipeline.schema.errors import AddressRefusedError, BusError
 from pipeline.schema.messages import Gap, Hello, Reply, Request, Status
 
@@ -198,6 +198,34 @@ class Served:
 def test_a_request_is_answered():
     with closing(Served(ANY_PORT)) as served, closing(ControlClient(served.address)) as client:
         assert client.request(Request("seek", 5.0)) == Reply(ok=True, text="seek 5.0")
+
+
+def test_an_answer_that_takes_longer_holds_nobody_up():
+    import zmq
+
+    answers = {}
+
+    def handle(request):
+        return (lambda: answers.get("seek")) if request.command == "seek" else Reply(ok=True, text="at once")
+
+    context = zmq.Context()
+    first, second = context.socket(zmq.REQ), context.socket(zmq.DEALER)
+    with closing(ControlServer([ANY_PORT])) as server, closing(first), closing(second):
+        for asking in (first, second):
+            asking.connect(server.addresses[0])
+        first.send(b'{"command":"seek"}')
+        until(lambda: server.poll(handle) == 1)
+        second.send(b'{"command":"pause"}')
+        until(lambda: server.poll(handle) == 1)
+        assert unpack_reply(second.recv()).text == "at once"
+        server.poll(handle)
+        assert first.poll(50) == 0
+        answers["seek"] = Reply(ok=False, text="in the end")
+        server.poll(handle)
+        assert unpack_reply(first.recv()).text == "in the end"
+        server.poll(handle)
+        assert first.poll(50) == 0
+    context.term()
 
 
 def test_hostile_bytes_to_the_control_socket_are_counted_and_survived():

@@ -11,7 +11,7 @@ from pipeline.fakes import ListSource, ManualClock, MemoryBus
 from pipeline.filters import parse_filters
 from pipeline.schema.errors import InputError
 from pipeline.schema.events import SensorSize, make_events
-from pipeline.schema.messages import Hello, Request
+from pipeline.schema.messages import Hello, Request, Wish
 from pipeline.sinks.requested import RequestedRecordings
 from pipeline.sources.registry import open_recording
 from pipeline.sources.replay import ReplaySettings, ReplaySource
@@ -30,7 +30,7 @@ class Bench:
     def __init__(self, source, topics=(b"frame/", b"status/"), filters=None, recordings=None):
         self.bus, self.labels = MemoryBus(10_000), MemoryBus()
         self.inlet = self.bus.connect(topics)
-        hellos = self.labels.connect([b"hello/"])
+        hellos = self.labels.connect([b"hello/", b"wish/"])
         control = ControlServer([f"inproc://{id(self)}"])
         self.service = CaptureService(source, self.bus, hellos, control, make_binner, filters, recordings)
 
@@ -260,3 +260,51 @@ def test_leaving_closes_a_recording_whole(tmp_path):
     bench.close()
     with open_recording(tmp_path / "take.raw") as source:
         assert sum(len(packet) for packet in source.packets()) == 200
+
+
+def test_other_bins_are_cut_from_where_they_were_wished_and_said_in_line():
+    t = np.array([0, 12_000, 24_000, 31_000, 47_000, 90_000])
+    packets = [make_events(t[:3], [0, 8, 16], [0, 0, 0], [1, 1, 1]), make_events(t[3:], [0, 8, 16], [0, 0, 0], [1, 1, 1])]
+    with closing(Bench(ListSource(packets, SENSOR, name="cam0"), [b"frame/", b"hello/"])) as bench:
+        bench.want_frames()
+        bench.step(2)
+        bench.labels.send(pack(Wish("cam0", 20_000, 4, 3)))
+        # a hello of the network that still runs changes nothing
+        bench.labels.send(pack(WANTED))
+        bench.step(4)
+        found = [message for message, _ in bench.received()]
+    assert [message.type for message in found] == ["hello", *["frame"] * 3, "hello", *["frame"] * 3]
+    assert (found[0].delta_t_us, found[0].frame_width) == (0, 0)
+    told = found[4]
+    assert (told.delta_t_us, told.frame_width, told.frame_height, told.sensor_width) == (20_000, 4, 3, 32)
+    before, after = found[1:4], found[5:]
+    assert [(head.start_us, head.end_us, head.n_events, head.width) for head in before] == [
+        (0, 10_000, 1, 8),
+        (10_000, 20_000, 1, 8),
+        (20_000, 30_000, 1, 8),
+    ]
+    assert [(head.start_us, head.end_us, head.n_events, head.width) for head in after] == [
+        (31_000, 51_000, 2, 4),
+        (51_000, 71_000, 0, 4),
+        (71_000, 91_000, 1, 4),
+    ]
+    assert [head.seq for head in before + after] == list(range(6))
+
+
+def test_a_wish_for_the_bins_that_come_changes_nothing():
+    with closing(Bench(ListSource([random_events()] * 2, SENSOR, name="cam0"), [b"hello/"])) as bench:
+        bench.want_frames()
+        bench.step(2)
+        bench.labels.send(pack(Wish("", 10_000, 8, 6)))
+        bench.step(2)
+        assert [message.delta_t_us for message, _ in bench.received()] == [0]
+
+
+def test_hostile_wishes_are_survived():
+    with closing(Bench(ListSource([random_events()] * 4, SENSOR, name="cam0"))) as bench:
+        bench.want_frames()
+        for parts in (pack(Wish("cam0", 0, 8, 6)), [b"wish/cam0", b"{}"], [b"wish/cam0"]):
+            bench.labels.send(parts)
+            bench.step()
+        bench.step(3)
+        assert {head.width for head, _ in frames_of(bench.received())} == {8}

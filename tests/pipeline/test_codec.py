@@ -20,6 +20,7 @@ from pipeline.schema.messages import (
     Request,
     StageLatency,
     Status,
+    Wish,
 )
 
 FRAME = FrameHead("cam0", 7, 100, 200, 3, 0, 3, 2, 10, 11)
@@ -53,6 +54,7 @@ MESSAGES = [
     (Gap("cam0", "frame/cam0", 4, 2, 9), None),
     (Status("cam0", "capture", "running", 5, sensor_t_us=-3), None),
     (Hello("cam0", "tim@1", ["a", "b"], 10_000, 16, "ipc:///x"), None),
+    (Wish("cam0", 20_000, 8, 6), None),
     (LABEL, None),
 ]
 

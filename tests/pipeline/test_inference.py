@@ -5,8 +5,12 @@ import pytest
 from inference_bench import Bench
 
 from pipeline.codec import pack, unpack
+from pipeline.decision import DecisionSettings
+from pipeline.fakes import CannedRecogniser
 from pipeline.schema.errors import ConfigurationError
-from pipeline.schema.messages import FrameHead, PreviewHead, Request, Status
+from pipeline.schema.events import SensorSize
+from pipeline.schema.messages import FrameHead, Hello, PreviewHead, Request, Status
+from pipeline.seat import Loaded
 
 
 def test_every_frame_becomes_a_label():
@@ -122,3 +126,54 @@ def test_reset_and_describe_are_answered_here_and_the_rest_passed_on():
         assert bench.service.answer(Request("reset")).ok
         assert bench.recogniser.n_resets == 1
         assert '"canned@0"' in bench.service.answer(Request("describe")).text
+
+
+def canned(**options):
+    return Loaded(CannedRecogniser(("a", "b"), **options), DecisionSettings(hold_bins=1))
+
+
+def test_another_network_is_announced_before_its_first_label():
+    with closing(Bench((b"hello/", b"label/"), load=lambda _: canned(n_time_bins=1))) as bench:
+        bench.send_frame(0, column=31)
+        bench.received()
+        later = bench.service.answer(Request("network", name="other"))
+        bench.send_frame(1, column=31)
+        (hello, _), (label, _) = bench.received()
+        assert later().ok
+    assert (hello.classes, hello.n_time_bins, hello.source, hello.sensor_width) == (["a", "b"], 1, "cam0", 32)
+    assert (label.seq, label.label, label.top[0]) == (1, "b", ("b", 0.9))
+
+
+def test_frames_under_way_are_still_judged_by_the_network_they_were_made_for():
+    others = {"frame_size": SensorSize(8, 6), "delta_t_us": 10_000, "n_time_bins": 1}
+    with closing(Bench((b"hello/", b"label/", b"wish/"), load=lambda _: canned(**others))) as bench:
+        bench.received()
+        later = bench.service.answer(Request("network", name="other"))
+        bench.send_frame(0)
+        bench.send_frame(1)
+        found = [message for message, _ in bench.received()]
+        assert [message.type for message in found] == ["wish", "label", "label"]
+        assert (found[0].delta_t_us, found[0].frame_width, found[0].frame_height) == (10_000, 8, 6)
+        assert len(found[1].top) == 3
+        assert later() is None
+        bench.send_frame(2, column=7, shape=(6, 8))
+        hello, label = (message for message, _ in bench.received())
+    assert later().ok
+    assert (hello.frame_width, hello.frame_height, hello.classes) == (8, 6, ["a", "b"])
+    assert (label.seq, label.label) == (2, "b")
+
+
+def test_a_network_takes_over_while_the_stream_is_held_once_capture_has_changed():
+    others = {"frame_size": SensorSize(8, 6), "delta_t_us": 20_000}
+    with closing(Bench((b"hello/", b"status/"), load=lambda _: canned(**others))) as bench:
+        bench.inlet.subscribe(b"wish/")
+        later = bench.service.answer(Request("network", name="other"))
+        bench.step()
+        assert len(bench.received("wish")) == 1
+        bench.capture.send(pack(Hello("cam0", "", [], 20_000, 0, "ipc:///c", 32, 24, 8, 6)))
+        bench.step(2)
+        found = [message for message, _ in bench.received()]
+    assert later().ok
+    assert [message.delta_t_us for message in found if message.type == "hello"][-1] == 20_000
+    texts = [message.text for message in found if message.type == "status"]
+    assert texts == ["network canned@0 has taken over, from rest"]

@@ -136,6 +136,21 @@ def test_a_damaged_shelf_is_as_good_as_none(tmp_path: Path, damage: str) -> None
     assert cache.find("key") is None
 
 
+def test_a_shelf_keeps_what_was_damaged_even_where_no_clip_is_left(tmp_path: Path) -> None:
+    cache = ClipCache(tmp_path)
+    cache.put("whole", (4, 3), [_clip(2, 1)])
+    cache.put("damaged", (4, 3), [_clip(2, 1), "a: cut short", _clip(1, 2), "b: cut short"])
+    cache.put("empty", (4, 3), ["c: nothing left"])
+    found = {key: cache.find(key) for key in ("whole", "damaged", "empty")}
+    assert {key: shelf and (len(shelf.clips), shelf.damage) for key, shelf in found.items()} == {
+        "whole": (1, []),
+        "damaged": (2, ["a: cut short", "b: cut short"]),
+        "empty": (0, ["c: nothing left"]),
+    }
+    # a shelf of before damage was kept looks like a whole one
+    assert "damage" not in (tmp_path / "whole.json").read_text()
+
+
 @pytest.mark.parametrize("mapped_from", [0, 1 << 20])
 def test_a_shelf_is_an_ordinary_npy_and_what_is_written_into_a_clip_stays_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped_from: int

@@ -176,6 +176,24 @@ def test_a_recording_cut_short_gives_what_it_holds_and_is_named(tmp_path: Path, 
     clips = load_clips(str(tmp_path), BINNING)
     assert 0 < int(clips.counts[0].sum()) < 5000
     assert "1.aedat: only what could be read is used" in caplog.text
+    assert [text.partition(": ")[0] for text in clips.damage] == [str(path)]
+
+
+def test_the_cache_says_again_what_was_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "data"
+    for name, n_bytes in (("whole", None), ("short", -1001), ("stump", 400)):
+        path = folder / "clap" / f"{name}.aedat"
+        _write(path, random_events(5000, sensor=SENSOR))
+        path.write_bytes(path.read_bytes()[:n_bytes])
+    told = list[str]()
+    for _ in range(2):
+        caplog.clear()
+        clips = load_clips(str(folder), BINNING, cache=ClipCache(tmp_path / "cache"))
+        told.append(caplog.text)
+        assert [Path(text.partition(": ")[0]).stem for text in clips.damage] == ["short", "stump"]
+        assert all(f"{name}.aedat: only what could be read is used" in caplog.text for name in ("short", "stump"))
+        assert clips.take([0]).with_classes(["clap"]).damage == clips.damage
+    assert told[0] == told[1]
 
 
 def test_an_empty_folder_says_what_was_expected(tmp_path: Path) -> None:

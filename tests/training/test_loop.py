@@ -13,7 +13,7 @@ from models.registry import create_network
 from pipeline.schema.errors import ConfigurationError, GpuMissingError, MissingExtraError, UsageError
 from training.augmentation import NONE
 from training.batches import Share
-from training.loop import Placement, _check, describe, fit, is_first_process, launch
+from training.loop import Placement, _check, describe, fit, is_first_process, launch, make_optimiser
 from training.recipes import Recipe
 
 RECIPE = Recipe(epochs=2, batch=8, augmentation=NONE)
@@ -88,3 +88,14 @@ def test_what_cannot_be_shared_or_run_for_other_lengths_is_refused() -> None:
         _check(network, mixed, Share(0, 2))
     with pytest.raises(ConfigurationError, match="each bin"):
         _check(SimpleNamespace(configuration=SimpleNamespace(n_time_bins=3)), mixed, Share())
+
+
+def test_what_has_one_axis_does_not_decay() -> None:
+    network = create_network("tim", **SMALL, size=(16, 16), n_classes=2)
+    decaying, kept = make_optimiser(network, dataclasses.replace(RECIPE, weight_decay=0.5)).param_groups
+    assert (decaying["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
+    names = {id(p): name for name, p in network.named_parameters()}
+    found = {names[id(p)] for p in kept["params"]}
+    assert {"stem.stages.0.bn.weight", "stem.stages.0.bn.bias", "head.bias"} <= found
+    assert all("bn" in name or name.endswith("bias") for name in found)
+    assert len(found) + len(decaying["params"]) == len(names)
