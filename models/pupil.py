@@ -18,24 +18,26 @@ from msgspec.structs import replace as replace_fields
 from torch import Tensor, nn
 
 from models.checkpoint import CheckpointInfo, find_checkpoint, load_checkpoint
-from models.features import tap
-from models.prototypes import Prototypes, Vectors, learn
+from models.features import WINDOWS_KEPT, tap
+from models.prototypes import ClassExamples, Prototypes, Vectors, learn
 from models.recogniser import Readout, StreamRecogniser
-from models.taught import ENDING, Taught, check_name, check_owner, find_owner, is_taught, load_taught, save_taught
+from models.taught import ENDING, Taught, check_name, check_owner, find_owner, is_taught, load_own, load_taught, save_taught
 from pipeline.schema.errors import ConfigurationError, GpuMissingError, UsageError
 from pipeline.schema.frames import SpikeFrame
-from pipeline.schema.messages import Lesson, LessonReport, TaughtClass
+from pipeline.schema.messages import NOTHING, Lesson, LessonReport, TaughtClass
 from pipeline.schema.recognition import QUIET_BINS, Prediction
 
 # Background windows kept of what runs by between lessons.
 _N_PASSED = 64
 _MAX_LESSON_BINS = 100_000
-# Windows overlap: so many begin in the time of one.
-_WINDOWS_KEPT = 4
 
 
 class Pupil(StreamRecogniser):
-    """A `Recogniser` and a `Teachable`; changes `network` (see `models.features.tap`). `home` is where lessons are kept."""
+    """A `Recogniser` and a `Teachable`; changes `network` (see `models.features.tap`). `home` is where lessons are kept.
+
+    `own` are windows of the network's own classes, which stand beside the taught ones as rivals. A class `nothing` among them
+    is no rival but background: it is wide, and a taught gesture should not be hidden by it.
+    """
 
     def __init__(
         self,
@@ -45,8 +47,12 @@ class Pupil(StreamRecogniser):
         readout: Readout = "running",
         *,
         home: Path | None = None,
+        own: Sequence[ClassExamples] = (),
     ) -> None:
-        self._n_features = tap(network)
+        self._tap = tap(network)
+        self._n_features = self._tap.n_features
+        self._rivals = tuple(shown for shown in own if shown.name != NOTHING)
+        self._nothing = [shown.vectors for shown in own if shown.name == NOTHING]
         super().__init__(network, info, taught.network, readout)
         self._own_classes, self._own_info, self._home = tuple(info.classes), self._info, home
         self._lesson: Lesson | None = None
@@ -123,19 +129,18 @@ class Pupil(StreamRecogniser):
         own = logits.softmax(dim=0).numpy().astype(np.float32)
         if self._prototypes is None:
             return own
-        near = self._prototypes.scores(mean[None, -self._n_features :].numpy())[0].astype(np.float32)
+        near = self._prototypes.scores(self._tap.features(mean[None, -self._n_features :]))[0].astype(np.float32)
         scores: npt.NDArray[np.float32] = near if self._taught.only_taught else np.concatenate([(1 - near.sum()) * own, near])
         return scores
 
     def _features_after(self, prediction: Prediction) -> Vectors | None:
         self._since_window += 1
-        is_due = self._since_window >= max(1, self._info.n_time_bins // _WINDOWS_KEPT)
+        is_due = self._since_window >= max(1, self._info.n_time_bins // WINDOWS_KEPT)
         # a still scene shows nothing
         if not (is_due and prediction.is_window_end) or self._n_quiet >= QUIET_BINS:
             return None
         self._since_window = 0
-        features: Vectors = self._mean()[-self._n_features :].numpy().astype(np.float32)
-        return features
+        return self._tap.features(self._mean()[-self._n_features :])
 
     def _look_at(self, vector: Vectors) -> None:
         if self._lesson is not None:
@@ -161,11 +166,16 @@ class Pupil(StreamRecogniser):
 
     def _believe(self, taught: Taught) -> None:
         D = self._n_features
-        if any(shown.vectors.shape[1] != D for shown in taught.classes) or taught.background.shape[1:] not in ((0,), (D,)):
-            raise ConfigurationError(f"examples of another number of features than the {D} of {taught.network}")
+        shapes = [shown.vectors.shape[1] for shown in (*taught.classes, *self._rivals)]
+        shapes += [vectors.shape[1] for vectors in (taught.background, *self._nothing) if vectors.size]
+        if other := next((n for n in shapes if n != D), None):
+            raise ConfigurationError(
+                f"examples of {other} features, while {taught.network} has {D} in this version; teach it anew with --from"
+            )
         self._taught = taught
-        background = taught.background if taught.background.size else None
-        self._prototypes: Prototypes | None = learn(taught.classes, background) if taught.classes else None
+        scenes = [vectors for vectors in (taught.background, *self._nothing) if vectors.size]
+        background = np.concatenate(scenes) if scenes else None
+        self._prototypes: Prototypes | None = learn(taught.classes, background, self._rivals) if taught.classes else None
         own = () if taught.only_taught and taught.classes else self._own_classes
         self._info = dataclasses.replace(self._own_info, classes=(*own, *taught.names))
 
@@ -182,7 +192,8 @@ def load_pupil(name: str, readout: str = "running", *, keeps: bool = False, devi
     home: Path | None = path
     if path.is_file() and is_taught(path):
         taught = load_taught(path)
-        network, info, network_name = load_checkpoint(find_owner(path, taught))
+        found = Path(find_owner(path, taught))
+        network, info, network_name = load_checkpoint(str(found))
         check_owner(path, taught, network_name)
     else:
         network, info, network_name = load_checkpoint(name)
@@ -190,7 +201,8 @@ def load_pupil(name: str, readout: str = "running", *, keeps: bool = False, devi
         # a shipped checkpoint is found by its name wherever it is installed
         taught = Taught(network_name, str(found.resolve()) if path.is_file() else name)
         home = _free_home(network_name)
-    return Pupil(network.float().to(device), info, taught, readout, home=home if keeps else None)  # type: ignore[arg-type]  # checked in the constructor
+    own = load_own(found, network_name)
+    return Pupil(network.float().to(device), info, taught, readout, home=home if keeps else None, own=own)  # type: ignore[arg-type]  # checked in the constructor
 
 
 def load_judged(name: str) -> tuple[nn.Module, CheckpointInfo, str]:
@@ -199,9 +211,10 @@ def load_judged(name: str) -> tuple[nn.Module, CheckpointInfo, str]:
     if not (path.is_file() and is_taught(path)):
         return load_checkpoint(name)
     taught = load_taught(path)
-    network, info, network_name = load_checkpoint(find_owner(path, taught))
+    found = Path(find_owner(path, taught))
+    network, info, network_name = load_checkpoint(str(found))
     check_owner(path, taught, network_name)
-    pupil = Pupil(network.float(), info, taught)
+    pupil = Pupil(network.float(), info, taught, own=load_own(found, network_name))
 
     def answer(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
         scores = np.stack([pupil.judge(mean) for mean in output.detach()])

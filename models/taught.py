@@ -4,6 +4,7 @@ It keeps what was shown (features, float16), not what was learnt from it, so tha
 any time and everything is learnt anew in milliseconds. Never pickle.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,9 +19,14 @@ from models.prototypes import ClassExamples, Vectors
 from pipeline.schema.errors import ConfigurationError, InputError, UsageError
 from pipeline.schema.messages import NOTHING
 
+_LOG = logging.getLogger(__name__)
+
 ENDING = ".taught"
-# Windows kept of one example, and of the background: enough for a mean, few enough for a small file.
+# Beside a checkpoint, under its name: windows of the network's own classes, in a file of the same kind.
+OWN_ENDING = ".own"
+# Windows kept of one example, of an own class, and of the background: enough for a mean, few enough for a small file.
 MOST_VECTORS = 8
+MOST_OWN = 16
 MOST_BACKGROUND = 64
 _MAX_BYTES = 50_000_000
 _METADATA_KEY = "saccade-taught"
@@ -165,6 +171,21 @@ def find_owner(path: Path, taught: Taught) -> str:
         raise InputError(
             f"{path} was taught to {taught.network}, whose checkpoint {taught.checkpoint} is gone; put it beside {path.name}"
         ) from None
+
+
+def load_own(checkpoint: Path, network: str) -> tuple[ClassExamples, ...]:
+    """Windows of the own classes of `network` (`name@hash`), kept beside its checkpoint; none where that lies alone.
+
+    A file of another network is passed over, and logged: the checkpoint was trained anew.
+    """
+    path = checkpoint.with_suffix(OWN_ENDING)
+    if not path.is_file():
+        return ()
+    own = load_taught(path)
+    if own.network != network:
+        _LOG.warning("%s is of %s, not of %s; `saccade teach --own DATA` makes it anew", path, own.network, network)
+        return ()
+    return own.classes
 
 
 def check_owner(what: object, taught: Taught, network: str) -> None:

@@ -47,15 +47,19 @@ def _row(result: dict[str, Any], readout: str, measured: dict[str, Any]) -> str:
 
 
 def _alarm_rows(found: list[dict[str, Any]]) -> Iterator[str]:
-    rows = [(result["checkpoint"], kind, alarms) for result in found for kind, alarms in result["alarms"].items()]
+    rows = [(result, kind, alarms) for result in found for kind, alarms in result["alarms"].items()]
     if not rows:
         return
     yield ""
-    yield "False alarms, on scenes of the simulator that hold no gesture: stable labels that began, a minute."
+    yield (
+        "False alarms, on scenes of the simulator that hold no gesture: stable labels that began, a minute. Kinds marked as "
+        "trained were among the clips of `nothing` that it learnt from, drawn from other seeds; it never saw the others."
+    )
     yield ""
-    yield "| recogniser | scene | minutes | alarms a minute | share of time with a label | which |"
-    yield "|---|---|---|---|---|---|"
-    for name, kind, alarms in rows:
+    yield "| recogniser | scene | trained | minutes | alarms a minute | share of time with a label | which |"
+    yield "|---|---|---|---|---|---|---|"
+    for result, kind, alarms in rows:
         which = ", ".join(f"{label} {n}" for label, n in alarms["classes"].items())
-        cells = [f"{alarms['minutes']:.1f}", f"**{alarms['per_minute']:.1f}**", f"{alarms['share']:.1%}", which]
-        yield f"| `{name}` | {kind} | {' | '.join(cells)} |"
+        trained = "yes" if kind in result.get("trained_scenes", ()) else "no"
+        cells = [trained, f"{alarms['minutes']:.1f}", f"**{alarms['per_minute']:.1f}**", f"{alarms['share']:.1%}", which]
+        yield f"| `{result['checkpoint']}` | {kind} | {' | '.join(cells)} |"

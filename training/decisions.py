@@ -150,6 +150,7 @@ def main() -> None:
         "data": arguments.data,
         "n_clips": len(clips),
         "delta_t_us": info.delta_t_us,
+        "trained_scenes": sorted(set(simulator.NOTHING_SCENES)) if NOTHING in info.classes else [],
         "settings": {"threshold": _THRESHOLD, "hold_us": _HOLD_US},
         "readouts": curves,
         "alarms": judge_scenes(arguments.checkpoint, arguments.scenes, duration_us) if arguments.scenes else {},

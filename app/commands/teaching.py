@@ -90,6 +90,7 @@ def teach(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     show: Annotated[bool, Parameter(name="--list")] = False,
     remove: str | None = None,
     rename: Annotated[tuple[str, str] | None, Parameter(name="--rename")] = None,
+    own: str | None = None,
     reading: ReadingFlags = AS_IT_IS,
     json: bool = False,
 ) -> int:
@@ -105,11 +106,17 @@ def teach(  # noqa: PLR0913 # each is a flag of the command, or a set of them
         Forget this class.
     rename
         OLD NEW: call a taught class otherwise.
+    own
+        Labelled data (as for train) of the classes that --network knows itself: windows of them are kept beside it, so that
+        lessons cost these classes less.
     json
         Print the result as one JSON object.
     """
-    if sum((name is not None, show, remove is not None, rename is not None)) != 1:
-        raise UsageError("say one of: NAME with --from or --live, --list, --remove NAME, --rename OLD NEW")
+    if sum((name is not None, show, remove is not None, rename is not None, own is not None)) != 1:
+        raise UsageError("say one of: NAME with --from or --live, --list, --remove NAME, --rename OLD NEW, --own DATA")
+    if own is not None:
+        _show_own(own, showing.network, json)
+        return 0
     request = _change(remove, rename)
     report = _teach_live(name, request, live) if live.live else _teach_from_files(name, request, showing, reading)
     if json:
@@ -150,6 +157,23 @@ def _teach_from_files(name: str | None, request: Request | None, showing: Showin
     if name is not None or request is not None:
         save_taught(showing.to, pupil.taught)
     return msgspec.structs.replace(pupil.lessons, home=str(showing.to))
+
+
+def _show_own(data: str, checkpoint: str, json: bool) -> None:
+    """Keep windows of the network's own classes beside its checkpoint."""
+    from app.labelled_data import CacheOptions, load
+    from models.checkpoint import load_checkpoint
+    from models.own import keep_own
+    from training.data import Binning
+
+    _, info, _ = load_checkpoint(checkpoint)
+    clips = load(data, Binning(info.delta_t_us, info.size, info.n_time_bins), CacheOptions())
+    labels = (clips.classes[label] for label in clips.labels)
+    path = keep_own(checkpoint, zip(clips.counts, labels, strict=True))
+    if json:
+        print_json({"own": str(path)})
+    else:
+        print(f"windows of {checkpoint}'s own classes are kept in {path}")
 
 
 def _show_background(pupil: "Pupil", showing: Showing, reading: Reading) -> None:

@@ -142,3 +142,16 @@ def test_evaluate_tells_what_lessons_cost_the_networks_own_classes(made, tmp_pat
     assert "own" not in alone
     evaluate(str(to), str(tmp_path / "data"), cache=CacheOptions(cache=tmp_path / "cache"))
     assert f"own, before {alone['accuracy']:.3f} ({alone['correct']}/3)" in capsys.readouterr().out
+
+
+def test_own_classes_are_shown_from_labelled_data(made, tmp_path, capsys):
+    network = tmp_path / "small.safetensors"
+    shutil.copy(made / "small.safetensors", network)
+    for label in ("up", "down"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        shutil.copy(made / "clip-0.aedat4", tmp_path / "data" / label)
+    teach(own=str(tmp_path / "data"), showing=Showing(network=str(network)), json=True)
+    assert json.loads(capsys.readouterr().out) == {"own": str(tmp_path / "small.own")}
+    assert load_taught(tmp_path / "small.own").names == ("up", "down")
+    with pytest.raises(UsageError, match="say one of"):
+        teach("wave", own="data", showing=Showing(network=str(network)))

@@ -5,12 +5,15 @@ import pytest
 import torch
 from small_networks import counts, small_network
 
-from models.checkpoint import CheckpointInfo, configuration_values, save_checkpoint
-from models.features import tap
+from models.checkpoint import CheckpointInfo, configuration_values, load_checkpoint, save_checkpoint
+from models.engine.runners import CompiledRunner, PlainRunner
+from models.features import Tap, answers_of, tap, windows_of
+from models.own import keep_own
+from models.prototypes import ClassExamples
 from models.pupil import Pupil, load_judged, load_pupil
 from models.recogniser import StreamRecogniser
 from models.registry import create_network
-from models.taught import Taught, is_taught, load_taught, save_taught, thin
+from models.taught import Taught, is_taught, load_own, load_taught, save_taught, thin
 from pipeline.schema.errors import ConfigurationError, GpuMissingError, InputError, UsageError
 from pipeline.schema.frames import SpikeFrame
 from pipeline.schema.recognition import Teachable
@@ -74,7 +77,8 @@ def last_scores(pupil, kind, seed=50):
 def test_a_tapped_network_answers_as_before_and_gives_what_its_head_saw(case, lively):
     plain, tapped = small_network(case, lively), small_network(case, lively)
     x = counts(plain, 3, 2)
-    n = tap(tapped)
+    tapped_by = tap(tapped)
+    n = tapped_by.n_features
     wanted, state = plain.run(x)
     found, after = tapped.run(x)
     n_classes = wanted.shape[-1]
@@ -82,7 +86,7 @@ def test_a_tapped_network_answers_as_before_and_gives_what_its_head_saw(case, li
     assert torch.allclose(found[..., :n_classes], wanted, atol=1e-12)
     assert set(after) == set(state)
     heads = [module for name, module in tapped.named_children() if name.startswith("head")]
-    pieces = found[..., n_classes:].split([head.in_features for head in heads], dim=-1)
+    pieces = found[..., n_classes:].split(list(tapped_by.widths), dim=-1)[: len(heads)]
     again = sum(head(piece) for head, piece in zip(heads, pieces, strict=True)) / len(heads)
     assert torch.allclose(again, wanted)
     assert found[..., n_classes:].abs().sum() > 0
@@ -165,7 +169,7 @@ def test_lessons_are_kept_in_a_small_file_that_knows_its_network(checkpoint, tmp
     save_taught(path, pupil.taught)
     assert is_taught(path)
     assert not is_taught(checkpoint)
-    assert path.stat().st_size < 20_000
+    assert path.stat().st_size < 40_000
     again = load_pupil(str(path), keeps=True)
     assert again.info == pupil.info
     np.testing.assert_allclose(last_scores(again, "standing"), last_scores(pupil, "standing"), atol=1e-6)
@@ -238,6 +242,64 @@ def test_taught_is_a_value():
     assert (taught.classes[0].n_examples, more.classes[0].n_examples) == (1, 2)
     with pytest.raises(UsageError, match="already"):
         more.with_example("b", np.ones((1, 3), np.float32)).renamed("b", "a")
+
+
+def test_own_classes_beside_a_checkpoint_keep_what_is_theirs(checkpoint, tmp_path):
+    """`up` stands, and a lesson on lying bars shall not claim it; a class that the network does not know is passed over."""
+    home = tmp_path / "small.safetensors"
+    home.write_bytes(checkpoint.read_bytes())
+    clips = [(np.stack([frame.counts for frame in frames("standing", 12, seed)]), "up") for seed in range(200, 204)]
+    path = keep_own(str(home), [*clips, (clips[0][0], "sideways")])
+    assert path == tmp_path / "small.own"
+    network = load_checkpoint(str(home))[2]
+    assert [shown.name for shown in load_own(home, network)] == ["up"]
+    assert load_own(home, "spikformer@0") == ()
+    assert load_own(checkpoint, network) == ()
+    alone, beside = load_pupil(str(checkpoint)), load_pupil(str(home))
+    for pupil in (alone, beside):
+        show(pupil, "lying", "lying")
+    assert last_scores(beside, "lying")[2] > 0.5
+    assert last_scores(beside, "standing")[2] < 0.5 < last_scores(alone, "standing")[2]
+    with pytest.raises(InputError, match="it knows up, down"):
+        keep_own(str(home), [(clips[0][0], "sideways")])
+
+
+def test_windows_of_nothing_are_background_and_no_rival(checkpoint):
+    network, info, name = load_checkpoint(str(checkpoint))
+    shown = ClassExamples("nothing", np.ones((2, 32 + 16 * 32), np.float32), np.zeros(2, np.int64))
+    pupil = Pupil(network.float(), info, Taught(name, str(checkpoint)), own=[shown])
+    show(pupil, "standing", "standing")
+    assert pupil.info.classes == ("up", "down", "standing")
+    assert int(last_scores(pupil, "standing").argmax()) == 2
+
+
+def test_a_compiled_network_gives_the_features_of_a_plain_one(checkpoint):
+    found = []
+    for choose in (CompiledRunner, PlainRunner):
+        network = load_checkpoint(str(checkpoint))[0].float()
+        tap(network)
+        runner = choose(network)
+        found.append(torch.stack([runner.step(frame.counts) for frame in frames("standing", 6, 7)]))
+    assert found[0].shape == (6, 2 + 32 + 512)
+    assert found[1][:, 34:].abs().sum() > 0
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-4)
+
+
+def test_windows_of_a_clip_are_those_of_the_stream(checkpoint):
+    scene = list(frames("standing", 12, 7))
+    network = load_checkpoint(str(checkpoint))[0].float()
+    whole = windows_of(tap(network), answers_of(network, np.stack([frame.counts for frame in scene])), T)
+    pupil = load_pupil(str(checkpoint))
+    streamed = [vector for frame in scene if (vector := pupil.look(frame)) is not None]
+    assert len(whole) == 11  # from the second bin on, one a bin
+    np.testing.assert_allclose(whole, np.stack(streamed), atol=1e-5)
+
+
+def test_features_are_roots_over_the_root_of_the_width():
+    tapped = Tap((2, 4))
+    found = tapped.features(torch.tensor([[1.0, -0.25, 0.0, 1.0, 4.0, 0.25]]))
+    assert tapped.n_features == 6
+    np.testing.assert_allclose(found[0], [1 / 2**0.5, -0.5 / 2**0.5, 0.0, 0.5, 1.0, 0.25], rtol=1e-6)
 
 
 def test_a_pupil_is_a_stream_recogniser():
