@@ -42,14 +42,18 @@ recordings: setup
 	$(BIN)/python -m training.make_recordings
 
 checkpoint: setup
-	$(BIN)/saccade train 'synthetic:gestures?clips=2200&seed=0' --test 'synthetic:gestures?clips=440&seed=500000' \
-	  --network tim --set dim=96 --set n_heads=6 --set pools=1110 --set 'lif={"detach_membrane": false}' \
-	  --delta-t 50ms --bins 12 --size 32x32 --epochs 12 --batch 16 --rate 2e-3 --loss mean --seed 0 \
+	$(BIN)/saccade train 'synthetic:gestures?clips=2200&seed=0&nothing=280' \
+	  --test 'synthetic:gestures?clips=440&seed=500000&nothing=56' \
+	  --network tim --set dim=96 --set n_heads=6 --set pools=1110 --set 'lif={"detach_membrane": false, "alpha": 2}' \
+	  --delta-t 50ms --bins 12 --size 32x32 --batch 16 --recipe people --loss mean --seed 0 --rate 1.5e-3 --epochs 65 \
 	  --log training/runs/default.jsonl --out models/weights/default.safetensors
-	$(BIN)/saccade train 'synthetic:gestures?clips=2200&seed=0' --test 'synthetic:gestures?clips=440&seed=500000' \
-	  --network tim --set dim=64 --set n_heads=4 --set pools=1110 --set 'lif={"detach_membrane": false}' \
-	  --delta-t 50ms --bins 12 --size 32x32 --epochs 12 --batch 16 --rate 2e-3 --loss mean --seed 0 \
+	$(BIN)/saccade train 'synthetic:gestures?clips=2200&seed=0&nothing=280' \
+	  --test 'synthetic:gestures?clips=440&seed=500000&nothing=56' \
+	  --network tim --set dim=64 --set n_heads=4 --set pools=1110 --set 'lif={"detach_membrane": false, "alpha": 2}' \
+	  --delta-t 50ms --bins 12 --size 32x32 --batch 16 --recipe people --loss mean --seed 0 --rate 1.5e-3 --epochs 30 \
 	  --log training/runs/small.jsonl --out models/weights/small.safetensors
+	$(BIN)/saccade teach --own 'synthetic:gestures?clips=176&seed=300000&nothing=16' --network default
+	$(BIN)/saccade teach --own 'synthetic:gestures?clips=176&seed=300000&nothing=16' --network small
 	$(BIN)/python -m training.model_cards
 
 # Decoding and binning against those programs, and memory on large files; half an hour.
