@@ -20,7 +20,13 @@ from training.zoo import SETTINGS
 
 SEEDS = "0,1,2"
 # The shipped recogniser's shape and surrogate gradient, for frames of 32x32 as for its own.
-_DEFAULT: dict[str, Any] = {"dim": 96, "depth": 2, "n_heads": 6, "pools": "1110", "lif": {"detach_membrane": False, "alpha": 2.0}}
+_DEFAULT: dict[str, Any] = {
+    "dim": 96,
+    "depth": 2,
+    "n_heads": 6,
+    "pools": "1110",
+    "lif": {"detach_membrane": False, "alpha": 2.0},
+}
 _NETWORKS = {**{name: SETTINGS[name] for name in ("spikformer", "tim", "qkformer", "spikingresformer")}, "default": _DEFAULT}
 _VALIDATION_SHARE, _VALIDATION_SEED = 0.2, 7
 

@@ -33,6 +33,7 @@ def side_rows(results: Path) -> Iterator[str]:
         if rows:
             yield ""
             yield from _table(_SETS[key], rows)
+            yield from _before(results, key)
 
 
 def _read_set(results: Path, key: str) -> dict[str, Result]:
@@ -58,6 +59,19 @@ def _table(title: str, rows: dict[str, Result]) -> Iterator[str]:
         energy = statistics.mean(run["energy_uj_per_bin_estimated"] for run in runs)
         scored = f"**{result['accuracy_mean']:.3f}** | {result['accuracy_spread']:.3f} | {each}"
         yield (f"| `{name}` | {runs[0]['parameters']:,} | {scored} | {sops / 1e6:.3f} M | {energy:.2f} uJ |")
+
+
+def _before(results: Path, key: str) -> Iterator[str]:
+    """What was scored on the same clips earlier, in another way: the reader shall see how often they were looked at."""
+    for path in sorted(results.glob(f"side_{key}_*_before.json")):
+        result = json.loads(path.read_text())
+        runs, lif = result["runs"], result["network"].get("lif", {})
+        yield ""
+        yield (
+            f"Scored before on the same clips: `{result['row']}` with alpha {lif.get('alpha', 4.0):g}, "
+            f"{runs[0]['recipe']['epochs']} epochs: {result['accuracy_mean']:.3f} "
+            f"(spread {result['accuracy_spread']:.3f}, {len(runs)} seeds)."
+        )
 
 
 def ablation_rows(results: Path) -> Iterator[str]:
