@@ -26,8 +26,8 @@ def side_rows(results: Path) -> Iterator[str]:
     yield "## Networks side by side on real events"
     yield ""
     yield (
-        "`python -m training.comparison SET NETWORK --data FOLDER`; `default` has the shipped recogniser's shape. The recipe "
-        "of a set is the same for all networks and was chosen within the training clips (`--validate`)."
+        "`python -m training.comparison SET NETWORK --data FOLDER`; `default` has the shipped recogniser's shape and surrogate "
+        "gradient. The recipe of a set is the same for all networks, and was set before the first run on the judged clips."
     )
     for key, rows in found.items():
         if rows:
