@@ -52,8 +52,8 @@ checkpoint: setup
 	  --network tim --set dim=64 --set n_heads=4 --set pools=1110 --set 'lif={"detach_membrane": false, "alpha": 2}' \
 	  --delta-t 50ms --bins 12 --size 32x32 --batch 16 --recipe people --loss mean --seed 0 --rate 1.5e-3 --epochs 30 \
 	  --log training/runs/small.jsonl --out models/weights/small.safetensors
-	$(BIN)/saccade teach --own 'synthetic:gestures?clips=176&seed=300000&nothing=16' --network default
-	$(BIN)/saccade teach --own 'synthetic:gestures?clips=176&seed=300000&nothing=16' --network small
+	$(BIN)/saccade teach --own 'synthetic:gestures?clips=88&seed=300000&nothing=14' --network default
+	$(BIN)/saccade teach --own 'synthetic:gestures?clips=88&seed=300000&nothing=14' --network small
 	$(BIN)/python -m training.model_cards
 
 # Decoding and binning against those programs, and memory on large files; half an hour.

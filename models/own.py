@@ -29,6 +29,7 @@ def keep_own(checkpoint: str, clips: Iterable[tuple[Counts, str]]) -> Path:
         raise InputError(f"no clip of a class that {name} knows; it knows {', '.join(info.classes)}")
     path = find_checkpoint(checkpoint).with_suffix(OWN_ENDING)
     save_taught(path, Taught(name, path.with_suffix(".safetensors").name, shown))
+    path.chmod(0o644)  # as the checkpoint beside it, everybody's where it is installed
     return path
 
 
