@@ -64,7 +64,7 @@ def test_the_command_keeps_curves_times_and_alarms(
     assert "200 ms seen" in picture
     lines = "\n".join(decision_rows(tmp_path))
     assert "| `small`, running |" in lines
-    assert "| `small` | noise | 0.0 |" in lines
+    assert "| `small` | noise | no | 0.0 |" in lines
     assert f"{running[3]:.3f}" in lines
 
 
