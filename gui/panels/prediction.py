@@ -77,7 +77,7 @@ class PredictionPanel(Card):
         if answer is None:
             self._say(UNKNOWN, FAINT, "", "no decision yet")
         elif answer.is_nothing:
-            self._say("nothing", FAINT, "", "the scene is quiet, or no class is sure enough")
+            self._say("nothing", FAINT, "", "nobody does anything, or no class is sure enough")
         else:
             colour = TEXT if answer.is_settled else DIM
             self._say(format_label(answer.label), colour, f"{100 * answer.confidence:.0f} %", _remark(answer))
