@@ -330,4 +330,4 @@ def test_a_running_saccade_goes_on_with_another_network_in_other_bins_and_back(r
     assert [label["seq"] for label in labels] == list(range(len(labels)))
     bins = {(label["network"], label["end_us"] - label["start_us"]) for label in labels}
     assert bins == {("canned@0", 10_000), (networks[1], 50_000)}
-    assert hellos == [("canned@0", 10_000, 32, 24, 3), (networks[1], 50_000, 32, 32, 11)]
+    assert hellos == [("canned@0", 10_000, 32, 24, 3), (networks[1], 50_000, 32, 32, 12)]
