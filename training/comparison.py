@@ -1,8 +1,8 @@
 """Networks side by side on real events: `python -m training.comparison SET NETWORK --data FOLDER [--seeds 0,1,2]`.
 
 Sets: poker, nmnist, mnistdvs, objects; networks: spikformer, tim, qkformer, spikingresformer and default, the shipped shape.
-One recipe for all networks of a set, chosen with `--validate`, which trains on four fifths of the training clips and judges the
-fifth, and never sees the judged clips. Writes benchmarks/results/side_SET_NETWORK.json; docs/results.md has the table.
+One recipe for all networks of a set, set before its first run on the judged clips. `--validate` trains on four fifths of the
+training clips and judges the fifth, to try a recipe without seeing those. Writes benchmarks/results/side_SET_NETWORK.json; docs/results.md has the table.
 """
 
 import argparse
