@@ -2,7 +2,8 @@
 
 Sets: poker, nmnist, mnistdvs, objects; networks: spikformer, tim, qkformer, spikingresformer and default, the shipped shape.
 One recipe for all networks of a set, set before its first run on the judged clips. `--validate` trains on four fifths of the
-training clips and judges the fifth, to try a recipe without seeing those. Writes benchmarks/results/side_SET_NETWORK.json; docs/results.md has the table.
+training clips and judges the fifth, to try a recipe without seeing those.
+Writes benchmarks/results/side_SET_NETWORK.json; docs/results.md has the table.
 """
 
 import argparse
