@@ -42,6 +42,8 @@ READERS = ("sources", "filters")
 SIMULATOR = ("simulator",)
 # So many people of the simulator are made, and cached, together: minutes of work that an interruption may cost.
 _SEEDS_A_PORTION = 32
+# The one class of the simulator that is drawn anew each time, so that `other` may ask for more of it.
+_OTHER = "other_gestures"
 # Events of one npz are held in memory while they are binned.
 _MAX_NPZ_BYTES = 16_000_000_000
 _NPZ_NAMES = ("t", "x", "y", "p", "offsets", "labels", "classes", "names", "width", "height")
@@ -217,42 +219,50 @@ def npz_of_clips(path: Path, cut_us: int | None) -> Layout:
 
 
 def simulated(name: str, cut_us: int | None) -> Layout:
-    """Clips of `gestures[?clips=N&seed=N&nothing=N&without=PART,…]`: each seed is a person who does every gesture once.
+    """Clips of `gestures[?clips=N&seed=N&other=N&nothing=N&without=PART,…]`: each seed is a person who does every gesture once.
 
-    `nothing` adds so many clips of a class of that name, in which nobody does a gesture. `without` switches parts of the
-    variation off, for ablations.
+    `other` adds so many clips of further people who do `other_gestures` alone, the class with the most to learn. `nothing` adds
+    clips of a class of that name, in which nobody does a gesture. `without` switches parts of the variation off, for ablations.
     """
     from pipeline.simulator import DVS128, GESTURES, NOTHING_SCENES, Variation, make_clips, make_nothing
 
     kind, _, query = name.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     off = options.pop("without", "")
-    known = {"clips", "seed", "nothing"}
+    known = {"clips", "seed", "other", "nothing"}
     if kind != "gestures" or set(options) - known or not all(value.isdecimal() for value in options.values()):
         raise UsageError(
-            f"synthetic:{name}: there is synthetic:gestures[?clips=N&seed=N&nothing=N&without=PART,…] to train and judge on"
+            f"synthetic:{name}: to train and judge on there is "
+            "synthetic:gestures[?clips=N&seed=N&other=N&nothing=N&without=PART,…]"
         )
     variation = Variation.without(sorted(set(filter(None, off.split(",")))))
     first = int(options.get("seed", 0))
-    people = _portions(first, max(1, int(options.get("clips", 240)) // len(GESTURES)), _SEEDS_A_PORTION)
-    nobody = _portions(first, int(options.get("nothing", 0)), _SEEDS_A_PORTION * len(GESTURES))
+    n_people, step = max(1, int(options.get("clips", 240)) // len(GESTURES)), _SEEDS_A_PORTION * len(GESTURES)
+    people = _portions(first, n_people, _SEEDS_A_PORTION)
+    others = _portions(first + n_people, int(options.get("other", 0)), step)
+    nobody = _portions(first, int(options.get("nothing", 0)), step)
+    shows = [*((seeds, GESTURES) for seeds in people), *((seeds, (_OTHER,)) for seeds in others)]
     n_workers = os.cpu_count() or 1
 
     def read(indices: Sequence[int]) -> Iterator[tuple[int, LabelledEvents]]:
-        portion_of = {seed: i for i in indices if i < len(people) for seed in people[i]}
-        if portion_of:
-            for label, seed, events in make_clips(GESTURES, portion_of, n_workers=n_workers, variation=variation):
+        for gestures in (GESTURES, (_OTHER,)):
+            portion_of = {seed: i for i in indices if i < len(shows) and shows[i][1] == gestures for seed in shows[i][0]}
+            if not portion_of:
+                continue
+            for label, seed, events in make_clips(gestures, portion_of, n_workers=n_workers, variation=variation):
                 who = f"person {seed}"
                 for piece in cut_stream([events], cut_us):
-                    yield portion_of[seed], LabelledEvents(GESTURES[label], f"{who}/{GESTURES[label]}", who, piece, DVS128)
-        portion_of = {seed: i for i in indices if i >= len(people) for seed in nobody[i - len(people)]}
+                    yield portion_of[seed], LabelledEvents(gestures[label], f"{who}/{gestures[label]}", who, piece, DVS128)
+        portion_of = {seed: i for i in indices if i >= len(shows) for seed in nobody[i - len(shows)]}
         if portion_of:
             for seed, events in make_nothing(portion_of, n_workers=n_workers):
                 for piece in cut_stream([events], cut_us):
                     yield portion_of[seed], LabelledEvents(NOTHING, f"scene {seed}", f"scene {seed}", piece, DVS128)
 
-    names = ",".join(GESTURES)
-    listed = [Portion(f"people {seeds} doing {names} {variation}", n_clips=len(seeds) * len(GESTURES)) for seeds in people]
+    listed = [
+        Portion(f"people {seeds} doing {','.join(gestures)} {variation}", n_clips=len(seeds) * len(gestures))
+        for seeds, gestures in shows
+    ]
     listed += [Portion(f"scenes {seeds} of {','.join(NOTHING_SCENES)}", n_clips=len(seeds)) for seeds in nobody]
     return Layout(listed, read, SIMULATOR, (*GESTURES, NOTHING) if nobody else GESTURES)
 

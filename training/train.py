@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from torch import nn
 
+from models.beginning import begin_from
 from models.checkpoint import CheckpointInfo, configuration_values, save_checkpoint
 from models.registry import NETWORKS, create_network
 from pipeline.schema.clock import US_PER_S
@@ -21,7 +23,7 @@ from training.loop import CPU, Placement, describe, fit
 from training.losses import loss_of
 from training.recipes import Recipe, rate_at, recipe_values
 
-__all__ = ["Recipe", "fit", "log_lines", "loss_of", "quiet_rate_hz", "rate_at", "save", "train_checkpoint"]
+__all__ = ["Recipe", "fit", "log_lines", "loss_of", "quiet_rate_hz", "rate_at", "save", "train_checkpoint", "train_further"]
 
 
 def train_checkpoint(
@@ -40,8 +42,30 @@ def train_checkpoint(
         # networks with weights of their own for each bin of the window
         settings.setdefault("n_time_bins", binning.n_time_bins)
     network = create_network(name, **settings)
+    return network, _trained(network, name, clips, binning, recipe, report, placement)
+
+
+def train_further(
+    checkpoint: str,
+    settings: dict[str, Any],
+    clips: ClipSet,
+    binning: Binning,
+    recipe: Recipe,
+    report: Report,
+    placement: Placement = CPU,
+) -> tuple[nn.Module, CheckpointInfo]:
+    """As `train_checkpoint`, but with a network that begins with the weights of `checkpoint` (`models.beginning`)."""
+    torch.manual_seed(recipe.seed)
+    network, name, title = begin_from(checkpoint, clips.classes, {**settings, "size": binning.size})
+    info = _trained(network, name, clips, binning, recipe, report, placement)
+    return network, replace(info, training={**info.training, "started_from": title})
+
+
+def _trained(
+    network: nn.Module, name: str, clips: ClipSet, binning: Binning, recipe: Recipe, report: Report, placement: Placement
+) -> CheckpointInfo:
     fit(network, clips, binning, recipe, report, placement)
-    info = CheckpointInfo(
+    return CheckpointInfo(
         network=name,
         configuration=configuration_values(network.configuration),
         classes=list(clips.classes),
@@ -57,7 +81,6 @@ def train_checkpoint(
         },
         licence="Apache-2.0",
     )
-    return network, info
 
 
 def quiet_rate_hz(clips: ClipSet, binning: Binning) -> float:
@@ -73,6 +96,4 @@ def quiet_rate_hz(clips: ClipSet, binning: Binning) -> float:
 
 def save(path: Path, network: nn.Module, info: CheckpointInfo, scores: dict[str, Any], training: dict[str, Any]) -> None:
     """Write the checkpoint with what was measured and how it came about."""
-    from msgspec.structs import replace
-
     save_checkpoint(path, network, replace(info, scores=scores, training={**info.training, **training}))

@@ -23,6 +23,7 @@ from app.reading import AS_IT_IS
 from app.settings import read_settings
 from app.source_options import ReadingFlags
 from app.training_options import RecipeOptions, RunOptions, telling
+from pipeline.schema.errors import UsageError
 
 if TYPE_CHECKING:
     from training.data import ClipSet
@@ -57,8 +58,9 @@ def train(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     data: str,
     *,
     out: Path,
-    network: str = "tim",
+    network: str | None = None,
     setting: Annotated[list[str] | None, Parameter(name="--set")] = None,
+    start: str | None = None,
     clips: Annotated[DataOptions, Parameter(name="*")] = _DATA_OPTIONS,
     reading: ReadingFlags = AS_IT_IS,
     cache: Annotated[CacheOptions, Parameter(name="*")] = _CACHE_OPTIONS,
@@ -72,21 +74,26 @@ def train(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     ----------
     data
         A folder of recordings per label, one in the layout of DVS128 Gesture (recordings with NAME_labels.csv beside them) or
-        its trials_to_train.txt, an npz of labelled clips, synthetic:gestures[?clips=N&seed=N], or
+        its trials_to_train.txt, an npz of labelled clips, synthetic:gestures[?clips=N&seed=N&other=N&nothing=N], or
         tonic:NAME[?root=FOLDER&split=train&download=1].
     out
         Checkpoint to write (safetensors).
     network
-        A name of the zoo.
+        A name of the zoo; tim unless told otherwise.
     setting
         One setting of the network as key=value (dim=128, n_heads=8, mixing=0.6, pools=0011); may be repeated.
+    start
+        Begin with the network and weights of this checkpoint (a path, or a name such as default) instead of fresh ones;
+        classes that it knows by name keep what it learnt of them. Give the bins and the frame size that it was trained with.
     json
         Print the result as one JSON object.
     """
     from training.loop import is_first_process
     from training.memory import keep_freed_memory
-    from training.train import save, train_checkpoint
+    from training.train import save, train_checkpoint, train_further
 
+    if start is not None and network is not None:
+        raise UsageError("--start brings its own network; leave --network out")
     keep_freed_memory()
     wanted, (placement, keep) = recipe.read(), run.placement(out)
     binning = clips.binning(data, reading)
@@ -94,7 +101,10 @@ def train(  # noqa: PLR0913 # each is a flag of the command, or a set of them
     train_clips, test_clips, split = sides(everything, data, clips, binning, cache)
     with telling(recipe, keep.steps_done()) as report:
         settings = read_settings(setting or [])
-        trained, info = train_checkpoint(network, settings, train_clips, binning, wanted, report, placement)
+        if start is None:
+            trained, info = train_checkpoint(network or "tim", settings, train_clips, binning, wanted, report, placement)
+        else:
+            trained, info = train_further(start, settings, train_clips, binning, wanted, report, placement)
     if not is_first_process():
         return 0
     result = _judge(trained, test_clips, binning.n_time_bins)
@@ -133,7 +143,7 @@ def evaluate(  # noqa: PLR0913 # each is a flag of the command, or a set of them
         A path, or a name such as default.
     data
         A folder of recordings per label, one in the layout of DVS128 Gesture (recordings with NAME_labels.csv beside them) or
-        its trials_to_train.txt, an npz of labelled clips, synthetic:gestures[?clips=N&seed=N], or
+        its trials_to_train.txt, an npz of labelled clips, synthetic:gestures[?clips=N&seed=N&other=N&nothing=N], or
         tonic:NAME[?root=FOLDER&split=train&download=1].
     classes
         Only clips of these classes, separated by commas.

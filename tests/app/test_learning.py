@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from builders import SENSOR, random_events
 
 from app.cli import app
+from models.checkpoint import load_checkpoint
 from models.registry import NETWORKS
 from pipeline.schema.errors import ConfigurationError, InputError, PartialInputError, UsageError
 from pipeline.sinks.registry import open_sink
@@ -60,6 +62,25 @@ def test_train_writes_a_checkpoint_that_evaluate_judges_on_the_clips_set_aside(
     assert np.array(judged["confusion"]).sum() == 2
     assert _run("evaluate", out, clips) == 0
     assert "accuracy" in capsys.readouterr().out
+
+
+def test_train_can_begin_with_another_checkpoint_and_says_which(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    shown = ["--delta-t", "10ms", "--bins", 3, "--batch", 4, "--size", "16x16", "--json"]
+    assert _run("train", clips, "--out", first, *NETWORK, *shown, "--epochs", 2) == 0
+    # one step of a rate of nothing, so that what it began with can be seen
+    assert _run("train", clips, "--out", second, "--start", first, *shown, "--epochs", 1, "--rate", 1e-30) == 0
+    capsys.readouterr()
+    (old, _, name), (new, info, _) = load_checkpoint(str(first)), load_checkpoint(str(second))
+    assert info.training["started_from"] == name
+    weights = dict(new.named_parameters())
+    assert all(torch.allclose(value, weights[key], atol=1e-4) for key, value in old.named_parameters())
+    with pytest.raises(UsageError, match="leave --network out"):
+        _run("train", clips, "--out", second, "--start", first, "--network", "tim", *shown)
+    with pytest.raises(ConfigurationError, match="do not fit"):
+        _run("train", clips, "--out", second, "--start", first, "--set", "dim=32", *shown)
 
 
 def test_damaged_recordings_are_used_as_far_as_they_can_be_read_and_end_in_exit_code_4(

@@ -163,6 +163,20 @@ def test_clips_of_nothing_are_a_class_of_their_own_after_the_gestures(monkeypatc
     assert layout_of(with_nothing, open_plainly, None).portions[:1] == without.portions  # what was cached serves both
 
 
+def test_more_clips_of_other_gestures_are_of_further_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    n, other = len(GESTURES), GESTURES.index("other_gestures")
+    monkeypatch.setattr("pipeline.simulator.make_clips", _make_clips)
+    asked = f"synthetic:gestures?clips={2 * n}&seed=30&other=3"
+    clips = load_clips(asked, BINNING)
+    assert clips.classes == GESTURES
+    assert clips.labels[2 * n :].tolist() == [other] * 3
+    assert clips.recordings[2 * n :] == [f"person {seed}/other_gestures" for seed in (32, 33, 34)]
+    without = layout_of(f"synthetic:gestures?clips={2 * n}&seed=30", open_plainly, None)
+    portions = layout_of(asked, open_plainly, None).portions
+    assert portions[: len(without.portions)] == without.portions  # what was cached serves both
+    assert sum(portion.n_clips for portion in portions) == 2 * n + 3
+
+
 @pytest.mark.parametrize("word", ["synthetic:gestures?clips=many", "synthetic:gestures?people=3", "synthetic:"])
 def test_a_simulation_that_there_is_not_is_refused(word: str) -> None:
     with pytest.raises(UsageError, match="synthetic:gestures"):
