@@ -11,8 +11,8 @@ from models.registry import create_network
 from pipeline.schema.errors import ConfigurationError
 
 
-def begin_from(checkpoint: str, classes: Sequence[str], settings: dict[str, Any]) -> tuple[nn.Module, str, str]:
-    """The network of `checkpoint` for `classes`, float32 in training mode, its name in the zoo and its `network@hash`.
+def begin_from(checkpoint: str, classes: Sequence[str], settings: dict[str, Any]) -> tuple[nn.Module, CheckpointInfo, str]:
+    """The network of `checkpoint` for `classes`, float32 in training mode; the checkpoint's info and `network@hash`.
 
     Its configuration is the checkpoint's but for `settings`. Rows of the classifier go to the classes of the same names; those
     of new names are fresh, drawn from torch's seed. ConfigurationError where `settings` change the shape of another weight.
@@ -21,7 +21,7 @@ def begin_from(checkpoint: str, classes: Sequence[str], settings: dict[str, Any]
     configuration = {**info.configuration, **settings, "n_classes": len(classes)}
     network = create_network(info.network, **configuration)
     network.load_state_dict(_fitted(network.state_dict(), old.float().state_dict(), info, classes, checkpoint))
-    return network.train(), info.network, title
+    return network.train(), info, title
 
 
 def _fitted(

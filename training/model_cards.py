@@ -13,6 +13,7 @@ import msgspec
 from models.checkpoint import SHIPPED, CheckpointInfo, load_checkpoint
 from pipeline.schema.messages import NOTHING
 from training.eval import Evaluation, gestures_alone
+from training.train import steps_of
 
 _RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 _LIMITS = """It has seen simulated people only, one at a time, upright, facing a camera that stands still, from the waist up,
@@ -48,15 +49,15 @@ def card(path: Path) -> Iterator[str]:
 
 
 def _training(info: CheckpointInfo) -> Iterator[str]:
-    training = info.training
-    recipe = training["recipe"]
+    training, steps = info.training, steps_of(info.training)
+    lengths = (f"{step['recipe']['epochs']} epochs of {step['n_clips']} clips of `{step['data']}`" for step in steps)
     yield (
-        f"**Data and split**: {training['n_clips']} clips of `{training['data']}`, judged on "
-        f"`{training['split'].get('test', '')}`: other seeds, so other people, rooms and cameras, fixed before training. "
-        f"Last epoch of {recipe['epochs']}, seed {recipe['seed']}, on {training['device']}, torch {training['torch']}:"
+        f"**Data and split**: {', then '.join(lengths)}, judged on `{training['split'].get('test', '')}`: other seeds, so "
+        "other people, rooms and cameras, fixed before training. "
+        f"Last epoch, seed {training['recipe']['seed']}, on {training['device']}, torch {training['torch']}:"
     )
     yield ""
-    yield f"    saccade {training['command']}"
+    yield from (f"    saccade {step['command']}" for step in steps)
 
 
 def _scores(info: CheckpointInfo, name: str) -> Iterator[str]:

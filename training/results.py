@@ -18,6 +18,7 @@ from training.comparison_results import ablation_rows, real_clip_rows, side_rows
 from training.decision_results import decision_rows
 from training.eval import Evaluation, gestures_alone
 from training.speeds import decode_rows, memory_rows
+from training.train import steps_of
 from training.zoo_results import zoo_rows
 
 _RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
@@ -101,17 +102,17 @@ def _row(title: str, result: dict[str, Any]) -> str:
 
 def shipped_rows(info: CheckpointInfo) -> Iterator[str]:
     """What the shipped recogniser scored on people it never saw."""
-    test, recipe = info.scores["test"], info.training["recipe"]
+    test, steps = info.scores["test"], steps_of(info.training)
     shown = gestures_alone(msgspec.convert(test, Evaluation))
     yield "## The shipped recogniser, on simulated people it never saw"
     yield ""
     yield (
-        f"**{shown.accuracy:.3f}** ({shown.correct} of {shown.n} clips of 1.5 s; one seed, {recipe['seed']}), "
+        f"**{shown.accuracy:.3f}** ({shown.correct} of {shown.n} clips of 1.5 s; one seed), "
         f"{test['sops'] / 1e6:.2f} M operations and {test['energy_uj']:.2f} uJ a bin of {info.delta_t_us / 1000:g} ms. "
-        f"Trained on {info.training['n_clips']} simulated clips for {recipe['epochs']} epochs by `make checkpoint`:"
+        f"Trained on {', then on '.join(_length(step) for step in steps)} by `make checkpoint`:"
     )
     yield ""
-    yield f"    saccade {info.training['command']}"
+    yield from (f"    saccade {step['command']}" for step in steps)
     yield ""
     if shown.n != test["n"]:
         n_quiet, n_right = test["n"] - shown.n, test["correct"] - shown.correct
@@ -126,6 +127,10 @@ def shipped_rows(info: CheckpointInfo) -> Iterator[str]:
         "Judge it on people of your own choosing: `saccade evaluate default 'synthetic:gestures?clips=600&seed=7000000'`. "
         "It has seen simulation only: these figures say nothing about real people."
     )
+
+
+def _length(step: dict[str, Any]) -> str:
+    return f"{step['n_clips']} simulated clips for {step['recipe']['epochs']} epochs"
 
 
 def stream_rows() -> Iterator[str]:

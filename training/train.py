@@ -23,7 +23,18 @@ from training.loop import CPU, Placement, describe, fit
 from training.losses import loss_of
 from training.recipes import Recipe, rate_at, recipe_values
 
-__all__ = ["Recipe", "fit", "log_lines", "loss_of", "quiet_rate_hz", "rate_at", "save", "train_checkpoint", "train_further"]
+__all__ = [
+    "Recipe",
+    "fit",
+    "log_lines",
+    "loss_of",
+    "quiet_rate_hz",
+    "rate_at",
+    "save",
+    "steps_of",
+    "train_checkpoint",
+    "train_further",
+]
 
 
 def train_checkpoint(
@@ -56,9 +67,9 @@ def train_further(
 ) -> tuple[nn.Module, CheckpointInfo]:
     """As `train_checkpoint`, but with a network that begins with the weights of `checkpoint` (`models.beginning`)."""
     torch.manual_seed(recipe.seed)
-    network, name, title = begin_from(checkpoint, clips.classes, {**settings, "size": binning.size})
-    info = _trained(network, name, clips, binning, recipe, report, placement)
-    return network, replace(info, training={**info.training, "started_from": title})
+    network, old, title = begin_from(checkpoint, clips.classes, {**settings, "size": binning.size})
+    info = _trained(network, old.network, clips, binning, recipe, report, placement)
+    return network, replace(info, training={**info.training, "started_from": {"network": title, **old.training}})
 
 
 def _trained(
@@ -81,6 +92,12 @@ def _trained(
         },
         licence="Apache-2.0",
     )
+
+
+def steps_of(training: dict[str, Any]) -> list[dict[str, Any]]:
+    """The trainings that a checkpoint went through, first to last, from the `training` of its info."""
+    earlier = training.get("started_from")
+    return [*(steps_of(earlier) if earlier else []), training]
 
 
 def quiet_rate_hz(clips: ClipSet, binning: Binning) -> float:

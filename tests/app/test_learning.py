@@ -73,8 +73,8 @@ def test_train_can_begin_with_another_checkpoint_and_says_which(
     # one step of a rate of nothing, so that what it began with can be seen
     assert _run("train", clips, "--out", second, "--start", first, *shown, "--epochs", 1, "--rate", 1e-30) == 0
     capsys.readouterr()
-    (old, _, name), (new, info, _) = load_checkpoint(str(first)), load_checkpoint(str(second))
-    assert info.training["started_from"] == name
+    (old, before, name), (new, info, _) = load_checkpoint(str(first)), load_checkpoint(str(second))
+    assert info.training["started_from"] == {"network": name, **before.training}
     weights = dict(new.named_parameters())
     assert all(torch.allclose(value, weights[key], atol=1e-4) for key, value in old.named_parameters())
     with pytest.raises(UsageError, match="leave --network out"):

@@ -25,8 +25,8 @@ def _checkpoint(path: Path, classes: list[str], name: str = "tim", **settings: A
 def test_the_same_classes_begin_with_every_weight_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "old.safetensors"
     old = _checkpoint(path, ["a", "b", "c"], **SIZES).state_dict()
-    network, name, title = begin_from(str(path), ["a", "b", "c"], {})
-    assert name == "tim"
+    network, info, title = begin_from(str(path), ["a", "b", "c"], {})
+    assert info.classes == ["a", "b", "c"]
     assert title.startswith("tim@")
     assert network.training
     own = network.state_dict()
