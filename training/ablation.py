@@ -23,7 +23,13 @@ from training.recipes import Recipe
 from training.train import train_checkpoint
 
 _BINNING = Binning(delta_t_us=50_000, size=(32, 32), n_time_bins=12)
-_SETTINGS: dict[str, Any] = {"dim": 64, "depth": 2, "n_heads": 4, "pools": "1110", "lif": {"detach_membrane": False, "alpha": 2.0}}
+_SETTINGS: dict[str, Any] = {
+    "dim": 64,
+    "depth": 2,
+    "n_heads": 4,
+    "pools": "1110",
+    "lif": {"detach_membrane": False, "alpha": 2.0},
+}
 # What the shipped recognisers learnt with, but shorter; the same people as theirs, so that their clips serve here too.
 _RECIPE = Recipe(epochs=27, batch=16, learning_rate=1.5e-3, loss="mean")
 _TRAIN_SEED, _TEST_SEED, _TEST_CLIPS = 0, 500_000, 440
