@@ -34,7 +34,10 @@ class CaptureJob(msgspec.Struct, frozen=True):
 
 
 class InferenceJob(msgspec.Struct, frozen=True):
-    """What an inference process needs to know. `is_lossless`: its owner must miss nothing, so it waits for the owner."""
+    """What an inference process needs to know.
+
+    `is_lossless`: its owner must miss nothing, so it waits for the owner. `filters`: what its events went through.
+    """
 
     places: Places
     network: str
@@ -44,6 +47,7 @@ class InferenceJob(msgspec.Struct, frozen=True):
     is_lossless: bool
     publish: str = ""
     device: str = "cpu"
+    filters: tuple[str, ...] = ()
 
 
 class WindowJob(msgspec.Struct, frozen=True):

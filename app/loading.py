@@ -5,6 +5,7 @@ torch is imported inside.
 
 import contextlib
 import gc
+import logging
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,12 +15,13 @@ import numpy as np
 from app.jobs import InferenceJob
 from pipeline.decision import make_decision_settings
 from pipeline.schema.frames import SpikeFrame
-from pipeline.schema.recognition import Recogniser
+from pipeline.schema.recognition import Recogniser, RecogniserInfo
 
 if TYPE_CHECKING:
     from pipeline.seat import Loaded
 
 CANNED = "canned"
+_LOG = logging.getLogger(__name__)
 
 
 def load_named_recogniser(network: str, readout: str, device: str = "cpu") -> Recogniser:
@@ -38,6 +40,7 @@ def load_network(job: InferenceJob, name: str) -> "Loaded":
     from pipeline.seat import Loaded
 
     recogniser = load_named_recogniser(name, job.readout, job.device)
+    _compare_filters(recogniser.info, job.filters)
     _warm(recogniser)
     return Loaded(recogniser, make_decision_settings(recogniser.info, job.threshold, job.hold_us))
 
@@ -70,6 +73,20 @@ def built_without_pauses() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _compare_filters(info: RecogniserInfo, filters: tuple[str, ...]) -> None:
+    """Say where events come otherwise than a network learnt them; which filters a stream needs stays the user's to say."""
+    if info.filters in ((), filters):
+        return
+    here = f"{_flags(filters)} here" if filters else "none here"
+    _LOG.warning(
+        "%s learnt from events behind %s, and there is %s; labels may suffer", info.network, _flags(info.filters), here
+    )
+
+
+def _flags(filters: tuple[str, ...]) -> str:
+    return " ".join(f"--filter {words}" for words in filters)
 
 
 def _warm(recogniser: Recogniser) -> None:

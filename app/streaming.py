@@ -83,6 +83,7 @@ def make_jobs(plan: Plan, folder: str) -> dict[str, Job]:
         is_lossless=not plan.is_windowed,
         publish=plan.settings.publish.url,
         device=recogniser.device,
+        filters=reading_of(source).filter or (),
     )
     jobs = {"inference": Job(options, inference=inference), "capture": Job(options, capture=capture)}
     if plan.is_windowed:

@@ -48,6 +48,7 @@ class StreamRecogniser:
             n_time_bins=info.n_time_bins,
             frame_size=SensorSize(*info.size),
             quiet_rate_hz=info.quiet_rate_hz,
+            filters=tuple(str(words) for words in info.training.get("reading", {}).get("filter", ())),
         )
 
     @property

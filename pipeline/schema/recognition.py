@@ -42,6 +42,7 @@ class RecogniserInfo:
     """What a recogniser expects and answers. `network` is `name@hash`; `frame_size` is (width, height) of its SpikeFrames.
 
     `quiet_rate_hz`: events a second below which a scene is quieter than anything it was trained on; 0 where that is not known.
+    `filters`: what the events that it learnt from went through, in the words of `--filter`.
     """
 
     network: str
@@ -50,6 +51,7 @@ class RecogniserInfo:
     n_time_bins: int
     frame_size: SensorSize
     quiet_rate_hz: float = 0.0
+    filters: tuple[str, ...] = ()
 
 
 class Recogniser(Protocol):

@@ -4,10 +4,13 @@ import gc
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from app.jobs import InferenceJob, Places
 from app.loading import built_without_pauses, load_beside, may_load_beside
+from models.checkpoint import CheckpointInfo, configuration_values, save_checkpoint
+from models.registry import create_network
 from pipeline.schema.errors import InputError
 
 JOB = InferenceJob(Places("/nowhere"), "canned", "running", 0.5, 50_000, is_lossless=True)
@@ -36,6 +39,29 @@ def test_a_recogniser_comes_at_rest_with_the_settings_of_the_job_in_its_bins() -
         load_beside(JOB, "nobody")
     gc.unfreeze()
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("learnt", "given", "said"),
+    [
+        (["background=2ms"], (), "learnt from events behind --filter background=2ms, and there is none here"),
+        (["background=2ms"], ("flip=x",), "and there is --filter flip=x here"),
+        (["background=2ms", "flip=x"], ("background=2ms", "flip=x"), ""),
+        ([], ("flip=x",), ""),
+    ],
+    ids=["none", "another", "the same", "learnt without"],
+)
+def test_filters_other_than_those_of_training_are_told(tmp_path, caplog, learnt, given, said) -> None:
+    network = create_network("tim", size=(16, 16), n_classes=2, dim=16, depth=1, n_heads=2, pools="0011")
+    training = {"reading": {"filter": learnt}} if learnt else {}
+    info = CheckpointInfo(
+        "tim", configuration_values(network.configuration), ["a", "b"], 10_000, 3, (16, 16), training=training
+    )
+    save_checkpoint(tmp_path / "mine.safetensors", network, info)
+    load_beside(msgspec.structs.replace(JOB, filters=given), str(tmp_path / "mine.safetensors"))
+    gc.unfreeze()
+    assert said in caplog.text
+    assert bool(caplog.text) is bool(said)
 
 
 @pytest.mark.parametrize(("device", "threads", "is_beside"), [("cpu", "1", True), ("cpu", "2", False), ("cuda", "1", False)])
