@@ -21,7 +21,7 @@ class RecipeOptions:
     Parameters
     ----------
     recipe
-        A named recipe: default, people, mixed-time, stream, or a published one (spikformer-dvs, qkformer-gesture, ...; see
+        A named recipe: default, people, few, mixed-time, stream, or a published one (spikformer-dvs, qkformer-gesture, ...; see
         docs/training.md). The options below change single things of it.
     epochs
         Passes over the training clips.
