@@ -1,6 +1,7 @@
 """Further parts of docs/results.md: networks side by side on real sets, and the versions scored on real clips of gestures."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,18 +82,21 @@ def ablation_rows(results: Path) -> Iterator[str]:
         return
     result = json.loads(path.read_text())
     rows = result["accuracy_without"]
+    whole, n_judged = rows["nothing"]["mean"], result["n_test"] * len(result["seeds"])
+    error = math.sqrt(2.0 * whole * (1.0 - whole) / n_judged)
+    n_clear = sum(abs(row["mean"] - whole) > 2.0 * error for row in rows.values())
     yield ""
     yield "## What in the simulator matters"
     yield ""
     yield (
         f"`{result['command']}`: a small network trained on {result['n_train']} clips, judged on {result['n_test']} clips with "
-        f"everything varied, of people it never saw; seeds {', '.join(map(str, result['seeds']))}. Differences of a few points "
-        "are within chance."
+        f"everything varied, of people it never saw; seeds {', '.join(map(str, result['seeds']))}. The number of "
+        f"judged clips alone makes a difference vary by {error:.3f} (standard error): {n_clear or 'none'} of the "
+        f"{len(rows) - 1} parts changed the accuracy by more than twice that."
     )
     yield ""
     yield "| left out of the training clips | accuracy | each seed | difference |"
     yield "|---|---|---|---|"
-    whole = rows["nothing"]["mean"]
     for name, row in sorted(rows.items(), key=lambda item: -item[1]["mean"]):
         each = ", ".join(f"{score:.3f}" for score in row["each"])
         yield f"| {name} | {row['mean']:.3f} | {each} | {row['mean'] - whole:+.3f} |"
