@@ -7,11 +7,11 @@ import logging
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -30,6 +30,9 @@ from pipeline.sources.gesture_labels import (
     read_gesture_labels,
     read_trials,
 )
+
+if TYPE_CHECKING:
+    from pipeline.simulator import Variation
 
 # Gives the source of a recording on disk, perhaps behind filters.
 OpenSource = Callable[[Path], EventSource]
@@ -224,7 +227,36 @@ def simulated(name: str, cut_us: int | None) -> Layout:
     `other` adds so many clips of further people who do `other_gestures` alone, the class with the most to learn. `nothing` adds
     clips of a class of that name, in which nobody does a gesture. `without` switches parts of the variation off, for ablations.
     """
-    from pipeline.simulator import DVS128, GESTURES, NOTHING_SCENES, Variation, make_clips, make_nothing
+    from pipeline.simulator import DVS128, GESTURES, NOTHING_SCENES
+
+    asked, variation = _read_query(name)
+    first, others, nobody = asked.get("seed", 0), asked.get("other", 0), asked.get("nothing", 0)
+    n_people, step = max(1, asked.get("clips", 240) // len(GESTURES)), _SEEDS_A_PORTION * len(GESTURES)
+    shows: list[tuple[range, tuple[str, ...]]] = [
+        *((seeds, GESTURES) for seeds in _portions(first, n_people, _SEEDS_A_PORTION)),
+        *((seeds, (_OTHER,)) for seeds in _portions(first + n_people, others, step)),
+        *((seeds, ()) for seeds in _portions(first, nobody, step)),
+    ]
+
+    def read(indices: Sequence[int]) -> Iterator[tuple[int, LabelledEvents]]:
+        for gestures in (GESTURES, (_OTHER,), ()):
+            portion_of = {seed: i for i in indices if shows[i][1] == gestures for seed in shows[i][0]}
+            for label, seed, events in _make(gestures, portion_of, variation):
+                who, name = (f"person {seed}", gestures[label]) if gestures else (f"scene {seed}", NOTHING)
+                for piece in cut_stream([events], cut_us):
+                    yield portion_of[seed], LabelledEvents(name, f"{who}/{name}" if gestures else who, who, piece, DVS128)
+
+    listed = []
+    for seeds, gestures in shows:
+        doing = f"people {seeds} doing {','.join(gestures)} {variation}"
+        identity = doing if gestures else f"scenes {seeds} of {','.join(NOTHING_SCENES)}"
+        listed.append(Portion(identity, n_clips=len(seeds) * max(1, len(gestures))))
+    return Layout(listed, read, SIMULATOR, (*GESTURES, NOTHING) if nobody else GESTURES)
+
+
+def _read_query(name: str) -> tuple[dict[str, int], "Variation"]:
+    """The numbers of `gestures?clips=N&…`, and what is varied; UsageError for anything else."""
+    from pipeline.simulator import Variation
 
     kind, _, query = name.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
@@ -235,36 +267,18 @@ def simulated(name: str, cut_us: int | None) -> Layout:
             f"synthetic:{name}: to train and judge on there is "
             "synthetic:gestures[?clips=N&seed=N&other=N&nothing=N&without=PART,…]"
         )
-    variation = Variation.without(sorted(set(filter(None, off.split(",")))))
-    first = int(options.get("seed", 0))
-    n_people, step = max(1, int(options.get("clips", 240)) // len(GESTURES)), _SEEDS_A_PORTION * len(GESTURES)
-    people = _portions(first, n_people, _SEEDS_A_PORTION)
-    others = _portions(first + n_people, int(options.get("other", 0)), step)
-    nobody = _portions(first, int(options.get("nothing", 0)), step)
-    shows = [*((seeds, GESTURES) for seeds in people), *((seeds, (_OTHER,)) for seeds in others)]
+    return {key: int(value) for key, value in options.items()}, Variation.without(sorted(set(filter(None, off.split(",")))))
+
+
+def _make(gestures: Sequence[str], seeds: Collection[int], variation: "Variation") -> Iterator[tuple[int, int, Events]]:
+    """Clips of each gesture with each seed, as (index in `gestures`, seed, events); of no gesture, clips of nothing."""
+    from pipeline.simulator import make_clips, make_nothing
+
     n_workers = os.cpu_count() or 1
-
-    def read(indices: Sequence[int]) -> Iterator[tuple[int, LabelledEvents]]:
-        for gestures in (GESTURES, (_OTHER,)):
-            portion_of = {seed: i for i in indices if i < len(shows) and shows[i][1] == gestures for seed in shows[i][0]}
-            if not portion_of:
-                continue
-            for label, seed, events in make_clips(gestures, portion_of, n_workers=n_workers, variation=variation):
-                who = f"person {seed}"
-                for piece in cut_stream([events], cut_us):
-                    yield portion_of[seed], LabelledEvents(gestures[label], f"{who}/{gestures[label]}", who, piece, DVS128)
-        portion_of = {seed: i for i in indices if i >= len(shows) for seed in nobody[i - len(shows)]}
-        if portion_of:
-            for seed, events in make_nothing(portion_of, n_workers=n_workers):
-                for piece in cut_stream([events], cut_us):
-                    yield portion_of[seed], LabelledEvents(NOTHING, f"scene {seed}", f"scene {seed}", piece, DVS128)
-
-    listed = [
-        Portion(f"people {seeds} doing {','.join(gestures)} {variation}", n_clips=len(seeds) * len(gestures))
-        for seeds, gestures in shows
-    ]
-    listed += [Portion(f"scenes {seeds} of {','.join(NOTHING_SCENES)}", n_clips=len(seeds)) for seeds in nobody]
-    return Layout(listed, read, SIMULATOR, (*GESTURES, NOTHING) if nobody else GESTURES)
+    if gestures and seeds:
+        yield from make_clips(gestures, seeds, n_workers=n_workers, variation=variation)
+    elif seeds:
+        yield from ((0, seed, events) for seed, events in make_nothing(seeds, n_workers=n_workers))
 
 
 def _portions(first: int, n: int, step: int) -> list[range]:
