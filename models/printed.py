@@ -34,7 +34,8 @@ NOTES: dict[str, Notes] = {
         "(others)",
         "2,048 parameters of layer norms that never run are left out; the convolution's operations stand with the other layers",
         "thresholds are those written in the released constructor calls, which the released code loses "
-        "(docs/decisions/0002-thresholds-of-tim.md); the convolution spans the tokens for any size of frames",
+        "(docs/decisions/0002-thresholds-of-tim.md); the convolution spans the tokens for any size of frames; "
+        "`detach_history` trains without gradients through its own past (docs/training.md)",
     ),
     "qkformer": Notes(
         "DVS128 Gesture 98.6 %, CIFAR10-DVS 84.0 %, T 16, 1.50 M; ImageNet 10-768 84.22 % at 224, 64.96 M, 38.91 mJ (paper)",

@@ -1,4 +1,4 @@
-"""Curves of a training as a picture (SVG): loss, accuracy and learning rate against steps, from its log of JSON lines."""
+"""Curves of a training as a picture (SVG), from its log: loss, accuracy, learning rate and gradient's norm against steps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,12 @@ from typing import Any
 from training.logs import read_lines
 
 _WIDTH, _HEIGHT, _LEFT, _GAP, _BOTTOM = 720, 150, 70, 40, 30
-_CURVES = (("loss", "loss", "#b33"), ("accuracy", "accuracy of the batch", "#2a6fbb"), ("rate", "learning rate", "#777"))
+_CURVES = (
+    ("loss", "loss", "#b33"),
+    ("accuracy", "accuracy of the batch", "#2a6fbb"),
+    ("rate", "learning rate", "#777"),
+    ("gradient", "norm of the gradient, before clipping", "#7a4fa3"),
+)
 # A picture shows no more points than it has columns of pixels: steps are averaged in so many groups.
 _N_POINTS = 200
 
@@ -22,13 +27,13 @@ def write_curves(log: Path, picture: Path) -> bool:
 
 def draw_curves(lines: Sequence[dict[str, Any]]) -> str:
     """SVG of the lines of a log, one curve below the other; each point is the mean of neighbouring steps."""
-    drawn = [curve for curve in _CURVES if curve[0] in lines[-1]]
+    drawn = [curve for curve in _CURVES if any(curve[0] in line for line in lines)]
     height = len(drawn) * (_HEIGHT + _GAP) + _BOTTOM
     last = int(lines[-1]["step"])
-    body = "".join(
-        _curve(means([(line["step"], line[name]) for line in lines]), title, colour, _GAP + i * (_HEIGHT + _GAP), last)
-        for i, (name, title, colour) in enumerate(drawn)
-    )
+    body = ""
+    for i, (name, title, colour) in enumerate(drawn):
+        points = means([(line["step"], line[name]) for line in lines if name in line])
+        body += _curve(points, title, colour, _GAP + i * (_HEIGHT + _GAP), last)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" font-family="sans-serif" font-size="11">'
         f'<rect width="100%" height="100%" fill="white"/>{body}'

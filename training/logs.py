@@ -23,7 +23,7 @@ _VARINT, _DOUBLE, _BYTES, _FLOAT = 0, 1, 2, 5
 _WALL_TIME, _STEP, _FILE_VERSION, _SUMMARY, _SESSION_LOG = 1, 2, 3, 5, 7
 _STATUS, _STATUS_START = 1, 1
 _VALUE, _TAG, _SIMPLE_VALUE = 1, 1, 2
-_SCALARS = ("loss", "accuracy", "rate")
+_SCALARS = ("loss", "accuracy", "rate", "gradient")
 
 
 def log_lines(path: Path, n_steps_kept: int = 0) -> Report:
@@ -51,7 +51,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def event_file(folder: Path, n_steps_kept: int = 0) -> Report:
-    """Report that writes loss, accuracy and rate of each step into a new event file in `folder`.
+    """Report that writes loss, accuracy, rate and the gradient's norm of each step into a new event file in `folder`.
 
     A training that goes on begins another file; TensorBoard then forgets the steps after `n_steps_kept` of the one before.
     """

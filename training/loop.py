@@ -195,11 +195,16 @@ def _step(run: _Run, counts: Tensor, labels: Tensor, place: Place) -> tuple[Plac
         raise ConfigurationError(
             f"step {place.step + 1}: the loss is {loss}; train with a smaller --rate, or with --precision 32"
         )
-    if recipe.clip_norm > 0.0:
-        run.fabric.clip_gradients(run.model, run.optimiser, max_norm=recipe.clip_norm, error_if_nonfinite=False)
+    norm = _clip(run) if recipe.clip_norm > 0.0 else {}
     run.optimiser.step()
     told = {"epoch": place.step // run.n_epoch, "step": place.step + 1, "n_steps": n_steps, "loss": loss, "accuracy": accuracy}
-    return Place(place.step + 1, carried=carried, scale=run.scale()), {**told, "rate": rate}
+    return Place(place.step + 1, carried=carried, scale=run.scale()), {**told, "rate": rate, **norm}
+
+
+def _clip(run: _Run) -> dict[str, float]:
+    """Bring the norm of all gradients down to the recipe's; what it was, as `gradient`, or nothing where it was no number."""
+    norm = run.fabric.clip_gradients(run.model, run.optimiser, max_norm=run.recipe.clip_norm, error_if_nonfinite=False)
+    return {"gradient": float(norm)} if norm is not None and math.isfinite(norm) else {}
 
 
 def _learn(run: _Run, counts: Tensor, labels: Tensor, carried: State | None) -> tuple[float, float, dict[str, Tensor] | None]:

@@ -23,12 +23,14 @@ class TIMConfiguration(SpikformerConfiguration):
 
     The released code loses them (a swallowed keyword makes all 1.0, and then Q' is zero after the first bin);
     `released()` gives that network for comparison. `mixing` is the paper's alpha, the share of history.
+    `detach_history` keeps gradients from going back through Q'[t-1], where they grow from bin to bin; forward is the same.
     """
 
     projection_bias: bool = False
     mixing: float = 0.5
     tim_in_threshold: float = 0.3
     tim_out_threshold: float = 0.5
+    detach_history: bool = False
     lif: LIFParameters = field(default_factory=lambda: LIFParameters(detach_membrane=True))
 
     def check(self, name: str) -> None:
@@ -48,7 +50,7 @@ class TemporalInteraction(nn.Module):
     def __init__(self, n_tokens: int, configuration: TIMConfiguration) -> None:
         super().__init__()
         lif = configuration.lif
-        self.mixing = configuration.mixing
+        self.mixing, self.detach_history = configuration.mixing, configuration.detach_history
         self.conv = nn.Conv1d(n_tokens, n_tokens, kernel_size=5, padding=2)
         self.in_lif = LIF(replace(lif, v_threshold=configuration.tim_in_threshold))
         self.out_lif = LIF(replace(lif, v_threshold=configuration.tim_out_threshold))
@@ -68,7 +70,8 @@ class TemporalInteraction(nn.Module):
         return torch.stack(mixed)
 
     def _interact(self, q_t: Tensor, previous: Tensor, inner: Memory) -> Tensor:
-        history = self.conv(previous.flatten(0, 1)).view_as(q_t)
+        past = previous.detach() if self.detach_history else previous
+        history = self.conv(past.flatten(0, 1)).view_as(q_t)
         u = self.in_lif(history.unsqueeze(0), inner)
         y = self.mixing * u + (1.0 - self.mixing) * q_t.unsqueeze(0)
         out: Tensor = self.out_lif(y, inner)[0]

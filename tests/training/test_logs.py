@@ -134,3 +134,11 @@ def test_an_empty_log_has_no_curves(tmp_path: Path) -> None:
 
 def test_a_log_of_one_step_is_drawn() -> None:
     assert "polyline" in draw_curves([_line(1)])
+
+
+def test_a_curve_leaves_out_the_steps_that_lack_its_value() -> None:
+    lines = [_line(1), {**_line(2), "gradient": 2.5}, _line(3)]
+    picture = draw_curves(lines)
+    assert picture.count("<polyline") == 4
+    assert picture.count(">2.5<") == 1
+    assert draw_curves([_line(1)]).count("<polyline") == 3

@@ -30,7 +30,8 @@ def _trained(recipe: Recipe, **options: Any) -> tuple[Any, list[dict[str, Any]]]
 def test_every_step_tells_where_it_is_and_how_good() -> None:
     network, lines = _trained(RECIPE)
     assert [(line["epoch"], line["step"], line["n_steps"]) for line in lines] == [(0, 1, 4), (0, 2, 4), (1, 3, 4), (1, 4, 4)]
-    assert set(lines[0]) == {"epoch", "step", "n_steps", "loss", "accuracy", "rate", "seconds"}
+    assert set(lines[0]) == {"epoch", "step", "n_steps", "loss", "accuracy", "rate", "gradient", "seconds"}
+    assert all(line["gradient"] > 0.0 for line in lines)
     assert lines[0]["rate"] == pytest.approx(RECIPE.learning_rate)
     assert not network.training
     assert is_first_process()
@@ -46,7 +47,9 @@ def test_half_precision_takes_other_steps_and_leaves_float32_weights() -> None:
 
 def test_gradients_are_left_alone_where_they_are_not_to_be_clipped() -> None:
     tight, loose = (dataclasses.replace(RECIPE, clip_norm=norm, epochs=1) for norm in (1e6, 0.0))
-    one, other = _trained(tight)[0].state_dict(), _trained(loose)[0].state_dict()
+    (clipped, _), (free, lines) = _trained(tight), _trained(loose)
+    assert "gradient" not in lines[-1]
+    one, other = clipped.state_dict(), free.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 

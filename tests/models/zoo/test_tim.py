@@ -75,3 +75,21 @@ def test_any_split_of_the_bins_gives_the_same_logits(split: int, lively: Lively[
             part, state = network.run(x[start : start + split], state)
             logits.append(part)
         torch.testing.assert_close(torch.cat(logits).mean(0), network(x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("is_detached", [True, False])
+def test_a_detached_history_keeps_gradients_within_their_bin_and_spikes_as_they_are(
+    is_detached: bool, shared_models: Path
+) -> None:
+    golden = Golden(shared_models / "golden", "tim_module")
+    tim = TemporalInteraction(16, replace(MODULE, detach_history=is_detached))
+    golden.load(tim, "tim.")
+    name_memories(tim)
+    q = golden["in/q"].requires_grad_()
+    out = tim(q, Memory(None))
+    assert torch.equal(out, golden["out/argthr_a05.q_tim"])
+    out[-1].sum().backward()
+    assert q.grad is not None
+    assert bool(q.grad[-1].any())
+    assert bool(q.grad[:-1].any()) is not is_detached
+    assert bool(tim.conv.weight.grad.any())
