@@ -154,11 +154,13 @@ def main() -> None:
         parser.add_argument(option, required=True)
     parser.add_argument("--draws", type=int, default=50)
     parser.add_argument("--without-own", action="store_true")
+    parser.add_argument("--cut-ms", type=int, help="cut recordings into clips so long")
     parser.add_argument("--flip-y", action="store_true", help="the data's y grows upwards, other than the network's")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/teach.json"))
     arguments = parser.parse_args()
     _, info, _ = load_checkpoint(arguments.network)
-    clips = load_clips(arguments.data, Binning(info.delta_t_us, info.size, info.n_time_bins))
+    cut_us = None if arguments.cut_ms is None else arguments.cut_ms * 1000
+    clips = load_clips(arguments.data, Binning(info.delta_t_us, info.size, info.n_time_bins, cut_us=cut_us))
     if arguments.flip_y:
         clips = replace(clips, counts=[np.ascontiguousarray(counts[:, :, ::-1]) for counts in clips.counts])
     result = measure(arguments.network, clips, arguments.taught.split(","), arguments.draws, not arguments.without_own)
