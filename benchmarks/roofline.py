@@ -99,7 +99,7 @@ def draw(found: dict[str, Any]) -> str:
     (slope_x, slope_y), (flat_x, flat_y) = place(corner / 6, peak / 6), place(_X[1], peak)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" font-family="sans-serif" font-size="11">'
-        f'<rect width="100%" height="100%" fill="white"/>{"".join(ticks)}'
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>{"".join(ticks)}'
         f'<line x1="{_LEFT}" y1="{_HEIGHT - _BOTTOM}" x2="{_WIDTH - 20}" y2="{_HEIGHT - _BOTTOM}" stroke="#999"/>'
         f'<polyline points="{line}" fill="none" stroke="#b33" stroke-width="2"/>{"".join(dots)}'
         f'<text x="{slope_x - 8:.1f}" y="{slope_y:.1f}" text-anchor="end" fill="#b33">copy, {copy:.1f} GB/s</text>'

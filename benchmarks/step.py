@@ -37,7 +37,7 @@ def draw(found: dict[str, Any]) -> str:
     (left, floor), (right, _) = place(0, 1.0), place(len(rows) - 1, 1.0)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" font-family="sans-serif" font-size="11">'
-        f'<rect width="100%" height="100%" fill="white"/>'
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>'
         f'<line x1="{left}" y1="{floor:.1f}" x2="{right}" y2="{floor:.1f}" stroke="#b33" stroke-dasharray="5 4"/>'
         f'<text x="{left}" y="{floor - 6:.1f}" fill="#b33">dense matrix products</text>'
         f'<line x1="{left}" y1="{_HEIGHT - _BOTTOM}" x2="{right}" y2="{_HEIGHT - _BOTTOM}" stroke="#999"/>'

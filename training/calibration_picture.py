@@ -29,7 +29,7 @@ def draw_comparison(rows: dict[str, Any], titles: dict[str, str], made: Sequence
     below = _TOP + _ROW * len(rows) + 16
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" font-family="sans-serif" font-size="12">',
-        '<rect width="100%" height="100%" fill="white"/>',
+        f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
         f'<text x="{_LEFT}" y="20" fill="{_MADE}">bar: simulated clips, 10 to 90 %, and median</text>',
         f'<text x="{_LEFT + 290}" y="20" fill="{_REAL}">dots: real clips</text>',
         *_statistic_lines(rows, titles),

@@ -36,7 +36,7 @@ def draw_curves(lines: Sequence[dict[str, Any]]) -> str:
         body += _curve(points, title, colour, _GAP + i * (_HEIGHT + _GAP), last)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" font-family="sans-serif" font-size="11">'
-        f'<rect width="100%" height="100%" fill="white"/>{body}'
+        f'<rect width="{_WIDTH}" height="{height}" fill="white"/>{body}'
         f'<text x="{_LEFT}" y="{height - 8}">0</text>'
         f'<text x="{_WIDTH - 20}" y="{height - 8}" text-anchor="end">step {last:,}</text></svg>\n'
     )

@@ -113,7 +113,7 @@ def draw(curves: dict[str, Any], delta_t_us: int) -> str:
         )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" font-family="sans-serif" font-size="11">'
-        f'<rect width="100%" height="100%" fill="white"/>{body}'
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>{body}'
         f'<text x="{_LEFT}" y="{_HEIGHT - 30}">0</text>'
         f'<text x="{_WIDTH - 20}" y="{_HEIGHT - 30}" text-anchor="end">{longest_ms:g} ms seen</text>'
         f'<text x="{_LEFT}" y="14">accuracy of the highest score</text></svg>\n'
