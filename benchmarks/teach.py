@@ -1,6 +1,7 @@
 """How well classes that a network never saw are learnt from 3, 5 and 10 examples, and what that costs the classes it knew.
 
-`python benchmarks/teach.py --name poker --network CKPT --data FILE --taught diamond,spade [--draws 50] [--out FILE]`
+`python benchmarks/teach.py --name poker --network CKPT --data FILE --taught diamond,spade
+[--draws 50] [--cut-ms MS] [--flip-y] [--out FILE]`
 
 CKPT was trained on other classes than --taught. In each draw the examples are drawn anew; what is left of the taught classes is
 judged. The clips of the network's own classes are halved once: one half gives the windows that stand beside a checkpoint as
@@ -14,7 +15,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from models.own import own_classes
 from models.prototypes import ClassExamples, Prototypes, learn
 from models.taught import MOST_BACKGROUND, MOST_VECTORS, thin
 from training.data import Binning, ClipSet, load_clips
+from training.real_sets import flip_y
 
 _SHOTS = (3, 5, 10)
 _BACKGROUND_CLIPS = 16
@@ -162,7 +164,7 @@ def main() -> None:
     cut_us = None if arguments.cut_ms is None else arguments.cut_ms * 1000
     clips = load_clips(arguments.data, Binning(info.delta_t_us, info.size, info.n_time_bins, cut_us=cut_us))
     if arguments.flip_y:
-        clips = replace(clips, counts=[np.ascontiguousarray(counts[:, :, ::-1]) for counts in clips.counts])
+        clips = flip_y(clips)
     result = measure(arguments.network, clips, arguments.taught.split(","), arguments.draws, not arguments.without_own)
     # where files lay on the machine that trained says nothing to a reader
     training = re.sub(r"(?<=\s)/\S*/", "", info.training.get("command", ""))

@@ -67,6 +67,11 @@ def held_out(path: str) -> Callable[[Path, Binning], Sides]:
     return load
 
 
+def flip_y(clips: ClipSet) -> ClipSet:
+    """The same clips upside down."""
+    return dataclasses.replace(clips, counts=[np.ascontiguousarray(counts[:, :, ::-1]) for counts in clips.counts])
+
+
 def _sessions(data: Path, binning: Binning) -> Sides:
     """Train on session 2018-10-29, judge on windows of session 2018-10-06, where the objects lie in another pose."""
     folder = data / "labelled" / "biolab_objects"
@@ -74,8 +79,7 @@ def _sessions(data: Path, binning: Binning) -> Sides:
     train = from_recordings(recordings, binning)
     other = load_clips(str(folder / "session_2018-10-06_first_half.npz"), binning).with_classes(train.classes)
     # that npz keeps the chip's own y, which grows upwards; our reader's y grows downwards
-    flipped = [np.ascontiguousarray(counts[:, :, ::-1]) for counts in other.counts]
-    return train, dataclasses.replace(other, counts=flipped)
+    return train, flip_y(other)
 
 
 EXPERIMENTS = {
